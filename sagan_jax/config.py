@@ -1,0 +1,80 @@
+"""Every configuration field: its default, meaning, unit and source. Experiments in configs/ change a few of them."""
+
+from ml_collections import ConfigDict
+
+
+def default_config() -> ConfigDict:
+    """The base of every experiment: the authors' SAGAN for 128 px ImageNet."""
+    config = ConfigDict()
+    config.seed = 0  # every random number and the data order follow from this and the step
+
+    config.data = data = ConfigDict()
+    data.source = "tfds:imagenet2012"  # "digits", "tfds:NAME" or "folder:PATH" (one subfolder per class)
+    data.split = "train"  # split of a TFDS data set
+    data.data_dir = ""  # where TFDS data lies; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
+    data.resolution = 128  # side of the square images in pixels: 16, 32, ..., 512
+    data.flip = False  # mirror each real image with probability 1/2; the authors do not
+    data.read_threads = 16  # images decoded at a time, per process
+    data.prefetch_steps = 2  # steps whose images are kept ready
+
+    config.model = model = ConfigDict()
+    model.num_classes = 1000  # 0: unconditional; -1: as many as the data set has
+    model.latent_size = 128  # length of the standard normal input of the generator
+    model.init = "xavier_uniform"  # or "orthogonal"
+    model.compute_dtype = "float32"  # or "bfloat16", for convolutions and matrix products only
+    model.spectral_epsilon = 1e-12  # authors' ops.py
+    model.batch_norm_epsilon = 1e-5  # authors' ops.py
+    model.batch_norm_momentum = 0.999  # of the running averages; authors' ops.py
+    model.generator = ConfigDict()
+    model.generator.channels = 64  # width at full resolution
+    model.generator.multipliers = ()  # of channels, from 4x4 up; empty: the standard list of the resolution
+    model.generator.attention = (32,)  # sides of the feature maps that attend
+    model.discriminator = ConfigDict()
+    model.discriminator.channels = 64
+    model.discriminator.multipliers = ()  # of channels, one per block; empty: the standard list
+    model.discriminator.attention = (32,)
+    model.discriminator.final_resolution = 4  # side of the last feature map; blocks beyond it do not halve
+
+    config.train = train = ConfigDict()
+    train.steps = 1_000_000  # generator updates in the whole run
+    train.batch_size = 256  # images per update, over all devices
+    train.discriminator_updates = 1  # per step (n_dis)
+    train.accumulation_steps = 1  # pieces an update's batch is cut into to save memory
+    train.loss = "hinge"  # or "non_saturating", "least_squares"
+    train.ema_decay = 0.999  # of the averaged generator that makes the samples
+    train.ema_start_step = 2000  # until then the average is the live generator
+
+    config.optimizer = ConfigDict()
+    config.optimizer.generator = _adam(learning_rate=1e-4)
+    config.optimizer.discriminator = _adam(learning_rate=4e-4)
+
+    config.sampling = sampling = ConfigDict()
+    sampling.batch_size = 64  # images per call when sampling, over all devices
+    sampling.standing_batches = 32  # batches whose moments make the averaged generator's batch norm
+
+    config.log = log = ConfigDict()
+    log.every_steps = 100  # a line of metrics
+    log.pictures_every_steps = 5000  # a sample sheet and an attention picture; also after the last step
+    log.sheet_classes = 10  # rows of the sheet, spread evenly over the classes
+    log.sheet_columns = 10  # samples per row
+
+    config.evaluation = evaluation = ConfigDict()
+    evaluation.metrics = ()  # after the last step: any of "class_agreement", "class_diversity" (small images only)
+    evaluation.num_samples = 500
+
+    config.checkpoint = checkpoint = ConfigDict()
+    checkpoint.every_steps = 5000  # also after the last step
+    checkpoint.keep = 3  # newest checkpoints kept
+    checkpoint.keep_every_steps = 100_000  # these are kept for good
+    return config
+
+
+def _adam(learning_rate: float) -> ConfigDict:
+    adam = ConfigDict()
+    adam.learning_rate = learning_rate
+    adam.beta1 = 0.0  # authors' train.py
+    adam.beta2 = 0.999  # the TensorFlow default, which the authors use
+    adam.epsilon = 1e-8
+    adam.schedule = "constant"  # or "linear", "cosine": down to 0 at the last update
+    adam.warmup_updates = 0  # linear rise from 0
+    return adam

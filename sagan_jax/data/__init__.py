@@ -1,0 +1,1 @@
+"""Images from disk to the device; knows nothing of training."""

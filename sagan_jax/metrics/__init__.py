@@ -1,0 +1,1 @@
+"""Measures of generated images; they know arrays, not models or training."""

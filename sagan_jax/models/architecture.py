@@ -1,0 +1,141 @@
+"""Which layers a network has: resolutions and widths from a few numbers, checked before anything is built."""
+
+import dataclasses
+
+from sagan_jax.errors import InputError
+
+MIN_RESOLUTION = 16
+MAX_RESOLUTION = 512
+SEED_RESOLUTION = 4  # side of the feature map that the generator's dense layer makes
+
+# Generator widths, as multiples of `channels`, at 4x4 and after each block. 128 is the
+# authors' list (generator.py of brain-research/self-attention-gan); 64 drops its widest
+# block; 256 and 512 are those of BigGAN (Brock et al. 2018, tables 7 and 9).
+STANDARD_MULTIPLIERS: dict[int, tuple[int, ...]] = {
+    16: (4, 2, 1),
+    32: (8, 4, 2, 1),
+    64: (16, 8, 4, 2, 1),
+    128: (16, 16, 8, 4, 2, 1),
+    256: (16, 16, 8, 8, 4, 2, 1),
+    512: (16, 16, 8, 8, 4, 2, 1, 1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """The feature maps of one network, in the order in which an image or a latent passes them.
+
+    Attributes:
+      resolutions: side of the square feature map after each block, in pixels. For the
+        generator the first entry is the 4x4 map of its dense layer.
+      widths: channels of the same feature maps.
+      attention: the resolutions whose feature map passes through self-attention.
+    """
+
+    resolutions: tuple[int, ...]
+    widths: tuple[int, ...]
+    attention: tuple[int, ...]
+
+    def attends_after(self, index: int) -> bool:
+        """Whether attention follows the block of this index: the first one of an attended resolution."""
+        resolution = self.resolutions[index]
+        return resolution in self.attention and self.resolutions.index(resolution) == index
+
+
+def check_resolution(resolution: int) -> None:
+    """Raises InputError unless `resolution` is a power of two from 16 to 512."""
+    if resolution not in STANDARD_MULTIPLIERS:
+        raise InputError(
+            f"data.resolution = {resolution} is impossible: it must be a power of two"
+            f" from {MIN_RESOLUTION} to {MAX_RESOLUTION} ({_listing(STANDARD_MULTIPLIERS)})."
+        )
+
+
+def generator_architecture(
+    resolution: int, channels: int, multipliers: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+) -> Architecture:
+    """The generator's feature maps: 4x4 from the dense layer, then one doubling per block.
+
+    Args:
+      resolution: side of the images in pixels, a power of two from 16 to 512.
+      channels: width that the multipliers multiply.
+      multipliers: one per feature map, from 4x4 up to `resolution`; empty: the standard list.
+      attention: resolutions to attend at; any of the block outputs, 8 to `resolution`.
+
+    Raises:
+      InputError: the numbers do not describe a network.
+    """
+    check_resolution(resolution)
+    multipliers = tuple(multipliers) or STANDARD_MULTIPLIERS[resolution]
+    resolutions = tuple(SEED_RESOLUTION << i for i in range((resolution // SEED_RESOLUTION).bit_length()))
+    if len(multipliers) != len(resolutions):
+        raise InputError(
+            f"model.generator.multipliers = {multipliers} has {len(multipliers)} entries, but resolution"
+            f" {resolution} needs {len(resolutions)}, one for each of {_listing(resolutions)} px;"
+            " leave it empty for the standard list."
+        )
+    widths = _widths("generator", channels, multipliers)
+    _check_attention("generator", attention, resolutions[1:], resolution)
+    return Architecture(resolutions, widths, tuple(attention))
+
+
+def discriminator_architecture(
+    resolution: int,
+    channels: int,
+    multipliers: tuple[int, ...] = (),
+    attention: tuple[int, ...] = (),
+    final_resolution: int = 4,
+) -> Architecture:
+    """The discriminator's feature maps: one halving per block down to `final_resolution`, then none.
+
+    Args:
+      resolution: side of the images in pixels, a power of two from 16 to 512.
+      channels: width that the multipliers multiply.
+      multipliers: one per block, the first sees the image; empty: the standard generator list, reversed.
+      attention: resolutions to attend at; any of the block outputs.
+      final_resolution: side of the feature map that is summed; 4 in the authors' code, 8 for CIFAR.
+
+    Raises:
+      InputError: the numbers do not describe a network.
+    """
+    check_resolution(resolution)
+    multipliers = tuple(multipliers) or STANDARD_MULTIPLIERS[resolution][::-1]
+    allowed_finals = tuple(SEED_RESOLUTION << i for i in range((resolution // SEED_RESOLUTION).bit_length() - 1))
+    if final_resolution not in allowed_finals:
+        raise InputError(
+            f"model.discriminator.final_resolution = {final_resolution} cannot be reached from resolution"
+            f" {resolution} by halving: it must be one of {_listing(allowed_finals)}."
+        )
+    halvings = (resolution // final_resolution).bit_length() - 1
+    if len(multipliers) < halvings:
+        raise InputError(
+            f"model.discriminator.multipliers = {multipliers} has {len(multipliers)} entries, but going from"
+            f" {resolution} to {final_resolution} px takes at least {halvings} blocks;"
+            " leave it empty for the standard list."
+        )
+    resolutions = tuple(max(resolution >> (i + 1), final_resolution) for i in range(len(multipliers)))
+    widths = _widths("discriminator", channels, multipliers)
+    _check_attention("discriminator", attention, resolutions, resolution)
+    return Architecture(resolutions, widths, tuple(attention))
+
+
+def _widths(network: str, channels: int, multipliers: tuple[int, ...]) -> tuple[int, ...]:
+    if channels < 1 or min(multipliers) < 1:
+        raise InputError(
+            f"model.{network}.channels = {channels} with multipliers {multipliers} gives an empty layer:"
+            " all of them must be at least 1."
+        )
+    return tuple(channels * m for m in multipliers)
+
+
+def _check_attention(network: str, attention: tuple[int, ...], present: tuple[int, ...], resolution: int) -> None:
+    for wanted in attention:
+        if wanted not in present:
+            raise InputError(
+                f"model.{network}.attention = {tuple(attention)} asks for {wanted} px, which the {network} for"
+                f" {resolution} px images does not have: choose from {_listing(sorted(set(present)))}."
+            )
+
+
+def _listing(numbers: object) -> str:
+    return ", ".join(str(n) for n in numbers)  # type: ignore[attr-defined]

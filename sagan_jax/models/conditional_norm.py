@@ -1,0 +1,58 @@
+"""Batch normalisation, and its class-conditional form (Dumoulin et al. 2017, arXiv:1610.07629)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sagan_jax.models.layers import Numerics
+
+COLLECTION = "batch_stats"
+
+
+class BatchNorm(nn.Module):
+    """Normalises each channel by the moments of the whole batch, then scales and shifts it.
+
+    Under `jax.jit` on a batch sharded over devices the moments are those of the global
+    batch, on any number of devices. With `num_classes` > 0 the gain and bias are those of
+    the sample's class. Both start at exactly 1 and 0 and are never spectrally normalised:
+    that would cap how far apart classes can be.
+
+    Variables in `batch_stats`: running averages `mean` and `var` [C] float32, used where
+    `train` is False and updated where it is True and the collection is mutable.
+    """
+
+    numerics: Numerics
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, labels: jax.Array | None = None, *, train: bool) -> jax.Array:
+        """x [B, H, W, C], labels [B] int32 -> [B, H, W, C] in the dtype of x; moments in float32."""
+        channels = x.shape[-1]
+        running_mean = self.variable(COLLECTION, "mean", jnp.zeros, (channels,))
+        running_var = self.variable(COLLECTION, "var", jnp.ones, (channels,))
+        if train:
+            mean, var = _moments(x)
+            if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
+                momentum = self.numerics.batch_norm_momentum
+                running_mean.value = momentum * running_mean.value + (1 - momentum) * mean
+                running_var.value = momentum * running_var.value + (1 - momentum) * var
+        else:
+            mean, var = running_mean.value, running_var.value
+
+        table = (self.num_classes, channels) if self.num_classes else (channels,)
+        scale = self.param("scale", nn.initializers.ones, table)
+        bias = self.param("bias", nn.initializers.zeros, table)
+        if self.num_classes:
+            scale, bias = scale[labels][:, None, None, :], bias[labels][:, None, None, :]
+        # One multiply and one add per element: y = x * factor + offset.
+        factor = scale * jax.lax.rsqrt(var + self.numerics.batch_norm_epsilon)
+        offset = bias - mean * factor
+        return (x * factor + offset).astype(x.dtype)
+
+
+def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance per channel over batch and space, in float32 from one pass over x."""
+    x = x.astype(jnp.float32)
+    mean = jnp.mean(x, axis=(0, 1, 2))
+    mean_of_squares = jnp.mean(jnp.square(x), axis=(0, 1, 2))
+    return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)

@@ -1,0 +1,42 @@
+"""Standing statistics: batch-norm moments measured for given weights, over many batches.
+
+An averaged generator has never been trained on moments of its own, and the live one's
+running averages belong to other weights. Measured anew, sampling depends on the weights
+and a key alone.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from sagan_jax.models.conditional_norm import COLLECTION as BATCH_STATS
+from sagan_jax.models.generator import Generator
+
+Tree = Any
+
+
+def batch_moments(generator: Generator, variables: Tree, latents: jax.Array, labels: jax.Array) -> Tree:
+    """`batch_stats` with the moments of exactly this batch; latents [B, Z], labels [B]."""
+    no_memory = dataclasses.replace(generator.numerics, batch_norm_momentum=0.0)
+    _, updated = generator.clone(numerics=no_memory).apply(variables, latents, labels, train=True, mutable=[BATCH_STATS])
+    return updated[BATCH_STATS]
+
+
+def standing_statistics(moments: Sequence[Tree]) -> Tree:
+    """The `batch_moments` of several equal batches as those of one large batch.
+
+    Reference: Brock et al. 2018 (arXiv:1809.11096), appendix C; pooled exactly here.
+    """
+    return _pooled(jax.tree.map(lambda *batches: jnp.stack(batches), *moments))
+
+
+def _pooled(stats: Tree) -> Tree:
+    """Moments [N, C] of N equal batches -> moments [C] of all of them together."""
+    if set(stats) == {"mean", "var"}:
+        mean = jnp.mean(stats["mean"], axis=0)
+        spread = jnp.mean(jnp.square(stats["mean"] - mean), axis=0)
+        return {"mean": mean, "var": jnp.mean(stats["var"], axis=0) + spread}
+    return {name: _pooled(child) for name, child in stats.items()}

@@ -1,0 +1,1 @@
+"""Everything that touches devices, files, clocks and the terminal; knows nothing of GANs."""

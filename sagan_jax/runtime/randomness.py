@@ -1,0 +1,15 @@
+"""Named random streams: every key is a function of (seed, name, step), so nothing random is ever saved."""
+
+import zlib
+
+import jax
+
+
+def stream(seed: int, name: str) -> jax.Array:
+    """The key of one named stream, such as "train" or "samples"."""
+    return named(jax.random.key(seed), name)
+
+
+def named(key: jax.Array, name: str) -> jax.Array:
+    """A key that depends on `key` and on the name; other names give independent keys."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))

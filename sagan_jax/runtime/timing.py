@@ -1,0 +1,77 @@
+"""Images per second and the display of progress."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import tqdm
+
+
+class Throughput:
+    """Speed of training between two reports, without the pauses for pictures and the like.
+
+    Args:
+      images_per_step: real images that one step takes.
+      clock: seconds; a test may pass its own.
+    """
+
+    def __init__(self, images_per_step: int, clock: Callable[[], float] = time.perf_counter):
+        self._images_per_step = images_per_step
+        self._clock = clock
+        self._start: float | None = None
+        self._steps = 0
+
+    def count_step(self) -> None:
+        """Counts one step. The clock starts with the end of the first one, which compiles."""
+        if self._start is None:
+            self._start = self._clock()
+        else:
+            self._steps += 1
+
+    def report(self) -> dict[str, float]:
+        """`steps_per_s` and `images_per_s` since the last report; empty before there is a step to time."""
+        if self._start is None or not self._steps:
+            return {}
+        rate = self._steps / max(self._clock() - self._start, 1e-9)
+        self._start, self._steps = self._clock(), 0
+        return {"steps_per_s": rate, "images_per_s": rate * self._images_per_step}
+
+    def pause(self) -> None:
+        """Forgets what was counted: something other than training comes now."""
+        self._start, self._steps = None, 0
+
+
+class Progress:
+    """A bar with speed and remaining time on a terminal; elsewhere one line per report.
+
+    Args:
+      step: completed steps at the start.
+      total: steps of the whole run.
+    """
+
+    def __init__(self, step: int, total: int):
+        self._total = total
+        self._bar = tqdm.tqdm(
+            total=total, initial=step, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty()
+        )
+
+    def advance(self) -> None:
+        """Counts one step."""
+        self._bar.update()
+
+    def report(self, step: int, values: dict[str, float]) -> None:
+        """Shows the metrics of a step."""
+        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        if self._bar.disable:
+            print(f"step {step}/{self._total}  {text}", flush=True)
+        else:
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def say(self, text: str) -> None:
+        """Prints a line without breaking the bar."""
+        self._bar.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        self._bar.close()

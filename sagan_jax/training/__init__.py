@@ -1,0 +1,1 @@
+"""Training: state, losses, optimisers, the pure step and the loop around it."""

@@ -1,0 +1,36 @@
+"""Measures a finished run on its own data set."""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sagan_jax.data.source import ImageSource, ImageStream
+from sagan_jax.errors import InputError
+from sagan_jax.metrics.small_images import METRICS
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.training.sampling import Sampler, Tree
+
+MOST_REAL_IMAGES = 10_000  # the metrics fit a classifier to raw pixels, which more would only slow down
+
+
+def evaluate(config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, variables: Tree) -> dict[str, float]:
+    """The metrics that `config.evaluation` names, for frozen variables of the generator.
+
+    Samples are balanced over the classes and drawn from a stream of the config's seed.
+    """
+    count, classes = config.evaluation.num_samples, max(1, config.model.num_classes)
+    fake_labels = np.arange(count, dtype=np.int32) % classes
+    latents = sampler.draw_latents(count, stream(config.seed, "evaluation"))
+    fake_images = sampler.images(variables, latents, fake_labels)
+    real_images, real_labels = real_sample(source, config.seed)
+    return {
+        name: METRICS[name](real_images, real_labels, fake_images, fake_labels) for name in config.evaluation.metrics
+    }
+
+
+def real_sample(source: ImageSource | ImageStream, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """All real images and labels, or MOST_REAL_IMAGES of them picked by the seed."""
+    if not isinstance(source, ImageSource):
+        raise InputError(f"evaluation.metrics needs random access to the images, which {source.name} lacks: set it to ().")
+    chosen = np.random.default_rng(seed).permutation(len(source))[:MOST_REAL_IMAGES]
+    images, labels = zip(*(source.load(int(index)) for index in chosen), strict=True)
+    return np.stack(images), np.asarray(labels)

@@ -1,0 +1,66 @@
+"""What one looks at while a network learns: a sheet of samples, and where some of them attend."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from sagan_jax.runtime.pictures import attention_picture, sample_sheet
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.sampling import Sampler
+from sagan_jax.training.state import TrainState, Tree
+
+ATTENTION_IMAGES = 4
+
+
+class Gallery:
+    """Draws the pictures of a run, always from the same latents, so that one sees them change.
+
+    Args:
+      config: of the run, with `model.num_classes` known.
+      class_names: one per label.
+      sampler: for the run's generator.
+      writer: where the pictures go.
+    """
+
+    def __init__(self, config: ConfigDict, class_names: tuple[str, ...], sampler: Sampler, writer: RunWriter):
+        self._sampler = sampler
+        self._writer = writer
+        self._freeze_key = stream(config.seed, "standing statistics")
+        self._columns, key = config.log.sheet_columns, stream(config.seed, "sheet")
+        if config.model.num_classes:
+            rows = min(config.log.sheet_classes, config.model.num_classes)
+            row_labels = np.linspace(0, config.model.num_classes - 1, rows).round().astype(np.int32)
+            self._row_names = tuple(class_names[label] for label in row_labels)
+            # One latent per column: down a column only the class changes.
+            self._latents = np.tile(sampler.draw_latents(self._columns, key), (rows, 1))
+        else:
+            rows = config.log.sheet_classes
+            row_labels = np.zeros(rows, np.int32)
+            self._row_names = ("",) * rows
+            self._latents = sampler.draw_latents(rows * self._columns, key)
+        self._labels = np.repeat(row_labels, self._columns)
+
+    def freeze(self, state: TrainState) -> Tree:
+        """The averaged generator's variables for sampling."""
+        return self._sampler.freeze(state.ema_params, state.generator.spectral_stats, self._freeze_key)
+
+    def draw(self, step: int, state: TrainState) -> tuple[Path, Path]:
+        """Writes both pictures; returns their files."""
+        variables = self.freeze(state)
+        return self._draw_samples(step, variables), self._draw_attention(step, variables, state)
+
+    def _draw_samples(self, step: int, variables: Tree) -> Path:
+        images = self._sampler.images(variables, self._latents, self._labels)
+        grid = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
+        title = f"step {step:,} · averaged generator · not selected"
+        return self._writer.picture(step, "samples", sample_sheet(grid, self._row_names, title))
+
+    def _draw_attention(self, step: int, variables: Tree, state: TrainState) -> Path:
+        first_column = slice(0, ATTENTION_IMAGES * self._columns, self._columns)
+        images, maps = self._sampler.attention(variables, self._latents[first_column], self._labels[first_column])
+        gates = {layer: float(jax.device_get(state.ema_params[layer]["gamma"])) for layer in maps}
+        title = f"step {step:,} · where each marked point looks"
+        return self._writer.picture(step, "attention", attention_picture(images, maps, gates, title))

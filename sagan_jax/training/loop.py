@@ -1,0 +1,179 @@
+"""A whole run: set up or resume, train, save, show, measure."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from sagan_jax.data.batch import Batch
+from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
+from sagan_jax.data.source import ImageSource, ImageStream, open_source
+from sagan_jax.runtime.checkpoint import Checkpoints
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated, to_global
+from sagan_jax.runtime.timing import Progress, Throughput
+from sagan_jax.runtime.workdir import claim, open_workdir
+from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.announcement import announce
+from sagan_jax.training.evaluation import evaluate
+from sagan_jax.training.gallery import Gallery
+from sagan_jax.training.sampling import Sampler
+from sagan_jax.training.state import TrainState, create_state
+from sagan_jax.training.step import Metrics, Recipe, build_recipe, train_step
+from sagan_jax.training.validation import may_differ_on_resume, validate_config
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss is no longer a finite number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same while a run's state moves; `config.model.num_classes` is known here."""
+
+    config: ConfigDict
+    source: ImageSource | ImageStream
+    mesh: Mesh
+    recipe: Recipe
+    checkpoints: Checkpoints
+    sampler: Sampler
+    gallery: Gallery
+    writer: RunWriter
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str) -> None:
+    """Trains as configured, or continues the run that `workdir` holds.
+
+    Args:
+      config: every field of `default_config`.
+      workdir: folder for checkpoints, metrics and pictures.
+
+    Raises:
+      InputError: before anything is compiled or overwritten, if the input cannot work.
+      TrainingDiverged: a loss is not finite; the checkpoints are from before that.
+    """
+    run, state = prepare(config, workdir)
+    try:
+        state = train(run, state)
+        finish(run, state)
+    finally:
+        run.checkpoints.close()
+        run.writer.close()
+
+
+def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
+    """Checks all input, then opens everything a run needs and makes or restores its state."""
+    validate_config(config)
+    folder = open_workdir(workdir)
+    source = open_source(config)
+    config = config.copy_and_resolve_references()
+    config.model.num_classes = resolve_num_classes(config, source)
+    data = {"name": source.name, "num_images": len(source), "class_names": list(source.class_names)}
+    claim(folder, "data.json", {"data": data}, may_differ_on_resume)
+    claim(folder, "config.json", config.to_dict(), may_differ_on_resume)
+
+    mesh, recipe = make_mesh(), build_recipe(config)
+    checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep, config.checkpoint.keep_every_steps)
+    state = initial_state(config, recipe, mesh, checkpoints)
+    announce(config, source, mesh, state, folder)
+
+    generator, settings = recipe.networks.generator, config.sampling
+    sampler = Sampler(generator, recipe.latent_size, settings.batch_size, settings.standing_batches, mesh)
+    writer = RunWriter(folder, int(state.step))
+    gallery = Gallery(config, source.class_names, sampler, writer)
+    return Run(config, source, mesh, recipe, checkpoints, sampler, gallery, writer), state
+
+
+def initial_state(config: ConfigDict, recipe: Recipe, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
+    """The newest saved state, or a fresh one where nothing is saved; on all devices of the mesh."""
+    create = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.latent_size)
+    create = jax.jit(create, out_shardings=replicated(mesh))
+    key = stream(config.seed, "initial weights")
+    newest = checkpoints.newest_step()
+    if newest is None:
+        return create(key)
+    return checkpoints.restore(newest, like=create.eval_shape(key), sharding=replicated(mesh))
+
+
+def train(run: Run, state: TrainState) -> TrainState:
+    """Takes the steps that are left, from the first not yet taken to `train.steps`."""
+    config, total = run.config, run.config.train.steps
+    first_step = int(state.step)
+    step_function = compile_step(run.recipe, run.mesh)
+    key = stream(config.seed, "train")
+    throughput = Throughput(config.train.batch_size * config.train.discriminator_updates)
+    progress = Progress(first_step, total)
+
+    for step, batch in enumerate(batches(run, first_step), start=first_step + 1):
+        state, metrics = step_function(state, to_global(batch_sharding(run.mesh), batch), key)
+        throughput.count_step()
+        progress.advance()
+        last = step == total
+        if step % config.log.every_steps == 0 or last:
+            report(run, step, metrics, throughput, progress)
+        if step % config.checkpoint.every_steps == 0 or last:
+            run.checkpoints.save(step, state)
+            throughput.pause()
+        if step % config.log.pictures_every_steps == 0 or last:
+            run.gallery.draw(step, state)
+            throughput.pause()
+    progress.close()
+    return state
+
+
+def compile_step(recipe: Recipe, mesh: Mesh) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
+    """`train_step` over the mesh: state on every device and donated, batch spread over the devices."""
+    whole = replicated(mesh)
+    return jax.jit(
+        functools.partial(train_step, recipe),
+        donate_argnums=0,
+        in_shardings=(whole, batch_sharding(mesh), whole),
+        out_shardings=whole,
+    )
+
+
+def batches(run: Run, first_step: int) -> Iterator[Batch]:
+    """The real images of the steps from `first_step` (counted from 0) to the last."""
+    config = run.config
+    pipeline = Pipeline(
+        run.source,
+        seed=config.seed,
+        updates=config.train.discriminator_updates,
+        batch_size=config.train.batch_size,
+        read_threads=config.data.read_threads,
+        prefetch_steps=config.data.prefetch_steps,
+        conditional=config.model.num_classes > 0,
+    )
+    return pipeline.batches(first_step, config.train.steps)
+
+
+def report(run: Run, step: int, metrics: Metrics, throughput: Throughput, progress: Progress) -> None:
+    """Fetches the metrics of a step, the only wait for the devices, and writes and shows them."""
+    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    for name in ("d_loss", "g_loss"):
+        if not math.isfinite(values[name]):
+            raise TrainingDiverged(
+                f"{name} is {values[name]} at step {step}: lower the learning rates or use compute_dtype float32;"
+                f" the newest checkpoint is that of step {run.checkpoints.newest_step()}."
+            )
+    values |= throughput.report()
+    run.writer.scalars(step, values)
+    progress.report(step, values)
+
+
+def finish(run: Run, state: TrainState) -> None:
+    """Draws and measures the trained generator, and says where everything is."""
+    step = int(state.step)
+    samples, attention = run.gallery.draw(step, state)
+    print(f"\nfinished {step:,} steps", flush=True)
+    print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.writer.metrics_file}")
+    if run.config.evaluation.metrics:
+        values = evaluate(run.config, run.source, run.sampler, run.gallery.freeze(state))
+        run.writer.scalars(step, {f"eval/{name}": value for name, value in values.items()})
+        for name, value in values.items():
+            print(f"  {name.replace('_', ' '):<16} {value:.1%}  of {run.config.evaluation.num_samples} samples")

@@ -1,0 +1,74 @@
+"""Adversarial losses by name; each maps logits [B] float32 to a scalar."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sagan_jax.errors import InputError
+
+
+class AdversarialLoss(NamedTuple):
+    """A pair of losses.
+
+    Attributes:
+      discriminator: (real_logits [B], fake_logits [B]) -> [].
+      generator: fake_logits [B] -> [].
+    """
+
+    discriminator: Callable[[jax.Array, jax.Array], jax.Array]
+    generator: Callable[[jax.Array], jax.Array]
+
+
+def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+    """mean max(0, 1 - real) + mean max(0, 1 + fake).
+
+    Reference: Zhang et al. 2018 (arXiv:1805.08318), equation 4; Lim & Ye 2017.
+
+    >>> float(hinge_discriminator(jnp.array([2.0, 0.0]), jnp.array([-3.0, 1.0])))
+    1.5
+    """
+    return jnp.mean(jax.nn.relu(1 - real_logits)) + jnp.mean(jax.nn.relu(1 + fake_logits))
+
+
+def hinge_generator(fake_logits: jax.Array) -> jax.Array:
+    """-mean fake. Reference: Zhang et al. 2018, equation 4."""
+    return -jnp.mean(fake_logits)
+
+
+def non_saturating_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+    """-mean log D(real) - mean log(1 - D(fake)), D = sigmoid(logits).
+
+    Reference: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1.
+    """
+    return jnp.mean(jax.nn.softplus(-real_logits)) + jnp.mean(jax.nn.softplus(fake_logits))
+
+
+def non_saturating_generator(fake_logits: jax.Array) -> jax.Array:
+    """-mean log D(fake). Reference: Goodfellow et al. 2014, section 3."""
+    return jnp.mean(jax.nn.softplus(-fake_logits))
+
+
+def least_squares_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+    """mean (real - 1)^2 / 2 + mean fake^2 / 2. Reference: Mao et al. 2017 (arXiv:1611.04076), equation 9."""
+    return (jnp.mean(jnp.square(real_logits - 1)) + jnp.mean(jnp.square(fake_logits))) / 2
+
+
+def least_squares_generator(fake_logits: jax.Array) -> jax.Array:
+    """mean (fake - 1)^2 / 2. Reference: Mao et al. 2017, equation 9."""
+    return jnp.mean(jnp.square(fake_logits - 1)) / 2
+
+
+LOSSES = {
+    "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
+    "non_saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
+    "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator),
+}
+
+
+def adversarial_loss(name: str) -> AdversarialLoss:
+    """The loss of this name. Raises InputError, with the choices, where there is none."""
+    if name not in LOSSES:
+        raise InputError(f"train.loss = {name!r} is unknown: choose one of {', '.join(LOSSES)}.")
+    return LOSSES[name]

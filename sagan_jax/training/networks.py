@@ -1,0 +1,62 @@
+"""From a config to the pair of networks."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from sagan_jax.errors import InputError
+from sagan_jax.models.architecture import discriminator_architecture, generator_architecture
+from sagan_jax.models.discriminator import Discriminator
+from sagan_jax.models.generator import Generator
+from sagan_jax.models.layers import Numerics
+
+INITIALIZERS = {
+    "xavier_uniform": nn.initializers.xavier_uniform(),
+    "orthogonal": nn.initializers.orthogonal(),
+}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+class Networks(NamedTuple):
+    """The two players, as modules without weights."""
+
+    generator: Generator
+    discriminator: Discriminator
+
+
+def build_networks(config: ConfigDict) -> Networks:
+    """The networks of a config whose `model.num_classes` is known.
+
+    Raises:
+      InputError: a field of `config.model` is impossible.
+    """
+    model, resolution = config.model, config.data.resolution
+    numerics = Numerics(
+        compute_dtype=_choice(DTYPES, "model.compute_dtype", model.compute_dtype),
+        kernel_init=_choice(INITIALIZERS, "model.init", model.init),
+        spectral_epsilon=model.spectral_epsilon,
+        batch_norm_epsilon=model.batch_norm_epsilon,
+        batch_norm_momentum=model.batch_norm_momentum,
+    )
+    generator = generator_architecture(
+        resolution, model.generator.channels, model.generator.multipliers, model.generator.attention
+    )
+    discriminator = discriminator_architecture(
+        resolution,
+        model.discriminator.channels,
+        model.discriminator.multipliers,
+        model.discriminator.attention,
+        model.discriminator.final_resolution,
+    )
+    return Networks(
+        Generator(generator, model.num_classes, numerics),
+        Discriminator(discriminator, model.num_classes, numerics),
+    )
+
+
+def _choice(choices: dict[str, Any], field: str, name: str) -> Any:
+    if name not in choices:
+        raise InputError(f"{field} = {name!r} is unknown: choose one of {', '.join(choices)}.")
+    return choices[name]

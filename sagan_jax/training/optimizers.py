@@ -1,0 +1,67 @@
+"""The two optimisers: Adam for each network, with its own learning rate and schedule (TTUR).
+
+Reference: Heusel et al. 2017 (arXiv:1706.08500) for the two time scales.
+"""
+
+from typing import NamedTuple
+
+import optax
+from ml_collections import ConfigDict
+
+from sagan_jax.errors import InputError
+
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+def learning_rate_schedule(config: ConfigDict, total_updates: int, network: str) -> optax.Schedule:
+    """Learning rate as a function of the network's own update count.
+
+    Args:
+      config: `config.optimizer.generator` or `.discriminator`.
+      total_updates: updates of this network in the whole run, where decay ends at 0.
+      network: "generator" or "discriminator", for the error's text.
+
+    Raises:
+      InputError: the schedule's name is unknown.
+    """
+    warmup = config.warmup_updates
+    match config.schedule:
+        case "constant":
+            main = optax.constant_schedule(config.learning_rate)
+        case "linear":
+            main = optax.linear_schedule(config.learning_rate, 0.0, max(1, total_updates - warmup))
+        case "cosine":
+            main = optax.cosine_decay_schedule(config.learning_rate, max(1, total_updates - warmup))
+        case unknown:
+            raise InputError(
+                f"optimizer.{network}.schedule = {unknown!r} is unknown: choose one of {', '.join(SCHEDULES)}."
+            )
+    if not warmup:
+        return main
+    return optax.join_schedules([optax.linear_schedule(0.0, config.learning_rate, warmup), main], [warmup])
+
+
+class Optimizers(NamedTuple):
+    """One optimiser per network."""
+
+    generator: optax.GradientTransformation
+    discriminator: optax.GradientTransformation
+
+
+def build_optimizers(config: ConfigDict) -> Optimizers:
+    """Adam for both networks, as `config.optimizer` says.
+
+    Raises:
+      InputError: a schedule's name is unknown.
+    """
+    generator_updates = config.train.steps
+    discriminator_updates = config.train.steps * config.train.discriminator_updates
+    return Optimizers(
+        _adam(config.optimizer.generator, generator_updates, "generator"),
+        _adam(config.optimizer.discriminator, discriminator_updates, "discriminator"),
+    )
+
+
+def _adam(config: ConfigDict, total_updates: int, network: str) -> optax.GradientTransformation:
+    schedule = learning_rate_schedule(config, total_updates, network)
+    return optax.adam(schedule, b1=config.beta1, b2=config.beta2, eps=config.epsilon)

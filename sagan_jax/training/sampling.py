@@ -1,0 +1,88 @@
+"""Samples and attention maps of the averaged generator, on all devices."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from sagan_jax.data.transforms import to_uint8
+from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
+from sagan_jax.models.generator import Generator
+from sagan_jax.models.inference import batch_moments, standing_statistics
+from sagan_jax.models.spectral_norm import converged_stats
+from sagan_jax.runtime.sharding import image_sharding, replicated
+
+Tree = Any
+
+
+class Sampler:
+    """Compiled functions of one generator; weights are always passed in.
+
+    Args:
+      generator: the module.
+      latent_size: length of a latent.
+      batch_size: images per call, divisible by the number of devices.
+      standing_batches: batches whose moments make up the standing statistics.
+      mesh: the devices.
+    """
+
+    def __init__(self, generator: Generator, latent_size: int, batch_size: int, standing_batches: int, mesh: Mesh):
+        self.generator = generator
+        self.latent_size = latent_size
+        self.batch_size = batch_size
+        self.standing_batches = standing_batches
+        spread, whole = image_sharding(mesh), replicated(mesh)
+        self._converge = jax.jit(converged_stats, out_shardings=whole)
+        self._moments = jax.jit(self._random_batch_moments, out_shardings=whole)
+        self._images = jax.jit(self._apply, in_shardings=(whole, spread, spread), out_shardings=whole)
+        self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, spread, spread), out_shardings=whole)
+
+    def freeze(self, params: Tree, spectral_stats: Tree, key: jax.Array) -> Tree:
+        """The variables for sampling: exact singular values and standing statistics of these weights.
+
+        Args:
+          params: weights to sample with.
+          spectral_stats: a tree of the right structure; its values do not matter.
+          key: draws the latents that the moments are measured on.
+        """
+        variables = {"params": params, "spectral_stats": self._converge(params, spectral_stats)}
+        keys = jax.random.split(key, self.standing_batches)
+        return variables | {"batch_stats": standing_statistics([self._moments(variables, k) for k in keys])}
+
+    def draw_latents(self, count: int, key: jax.Array) -> np.ndarray:
+        """[count, Z] float32, standard normal; the first n are the same for every count >= n."""
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
+        return np.asarray(jax.vmap(lambda k: jax.random.normal(k, (self.latent_size,)))(keys))
+
+    def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Latents [N, Z] and labels [N] -> images [N, H, W, 3] uint8; any N."""
+        return self._in_batches(self._images, variables, latents, labels)
+
+    def attention(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
+        """Images [N, H, W, 3] uint8 and the attention weights [N, L, M] of each layer by its name."""
+        return self._in_batches(self._maps, variables, latents, labels)
+
+    def _in_batches(self, function: Any, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> Any:
+        """Calls with exactly `batch_size` rows at a time; the last call is filled up with repeats."""
+        count, outputs = len(labels), []
+        for start in range(0, count, self.batch_size):
+            rows = np.arange(start, start + self.batch_size) % count
+            outputs.append(jax.device_get(function(variables, latents[rows], labels[rows].astype(np.int32))))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
+
+    def _apply(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> jax.Array:
+        return to_uint8(self.generator.apply(variables, latents, labels, train=False))
+
+    def _apply_with_maps(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+        images, sown = self.generator.apply(variables, latents, labels, train=False, mutable=[ATTENTION_MAPS])
+        maps = {layer: values["weights"] for layer, values in sown.get(ATTENTION_MAPS, {}).items()}
+        return to_uint8(images), maps
+
+    def _random_batch_moments(self, variables: Tree, key: jax.Array) -> Tree:
+        latents_key, labels_key = jax.random.split(key)
+        latents = jax.random.normal(latents_key, (self.batch_size, self.latent_size))
+        labels = jax.random.randint(labels_key, (self.batch_size,), 0, max(1, self.generator.num_classes))
+        return batch_moments(self.generator, variables, latents, labels)

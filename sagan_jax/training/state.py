@@ -1,0 +1,84 @@
+"""What a run is made of between two steps: arrays only, so that any version of any library can read it."""
+
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+
+from sagan_jax.models.generator import IMAGE_CHANNELS
+from sagan_jax.runtime.randomness import named
+from sagan_jax.training.networks import Networks
+from sagan_jax.training.optimizers import Optimizers
+
+Tree = Any  # nested dicts of arrays
+
+
+@flax.struct.dataclass
+class NetworkState:
+    """One network and its optimiser.
+
+    Attributes:
+      params: weights, float32.
+      spectral_stats: singular vectors and values, see models/spectral_norm.py.
+      batch_stats: running moments, see models/conditional_norm.py; empty in the discriminator.
+      opt_state: state of the optax optimiser, which counts this network's updates.
+    """
+
+    params: Tree
+    spectral_stats: Tree
+    batch_stats: Tree
+    opt_state: Tree
+
+    @property
+    def variables(self) -> dict[str, Tree]:
+        """What `Module.apply` takes."""
+        return {"params": self.params, "spectral_stats": self.spectral_stats, "batch_stats": self.batch_stats}
+
+
+@flax.struct.dataclass
+class TrainState:
+    """A whole run.
+
+    Attributes:
+      step: [] int32, completed steps; a step is some discriminator updates and one generator update.
+      generator, discriminator: the live networks.
+      ema_params: exponential moving average of the generator's params; samples are made with these.
+    """
+
+    step: jax.Array
+    generator: NetworkState
+    discriminator: NetworkState
+    ema_params: Tree
+
+
+def create_state(networks: Networks, optimizers: Optimizers, latent_size: int, key: jax.Array) -> TrainState:
+    """A fresh state, a function of the key alone; pure, so that it can be jitted, sharded or only shaped."""
+    resolution = networks.generator.architecture.resolutions[-1]
+    labels = jnp.zeros((1,), jnp.int32)
+    generator = networks.generator.init(named(key, "generator"), jnp.zeros((1, latent_size)), labels, train=True)
+    images = jnp.zeros((1, resolution, resolution, IMAGE_CHANNELS))
+    discriminator = networks.discriminator.init(named(key, "discriminator"), images, labels)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        generator=_network_state(generator, optimizers.generator),
+        discriminator=_network_state(discriminator, optimizers.discriminator),
+        # A copy, so that no two leaves share a buffer when the state is donated.
+        ema_params=jax.tree.map(jnp.copy, generator["params"]),
+    )
+
+
+def _network_state(variables: Tree, optimizer: optax.GradientTransformation) -> NetworkState:
+    return NetworkState(
+        params=variables["params"],
+        spectral_stats=variables["spectral_stats"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(variables["params"]),
+    )
+
+
+def apply_gradients(network: NetworkState, gradients: Tree, optimizer: optax.GradientTransformation) -> NetworkState:
+    """The network after one update of its optimiser."""
+    updates, opt_state = optimizer.update(gradients, network.opt_state, network.params)
+    return network.replace(params=optax.apply_updates(network.params, updates), opt_state=opt_state)

@@ -1,0 +1,107 @@
+"""Checks of a config that need neither data nor compilation."""
+
+import jax
+from ml_collections import ConfigDict
+
+from sagan_jax.errors import InputError
+from sagan_jax.metrics.small_images import METRICS
+from sagan_jax.training.step import build_recipe
+
+AT_LEAST_ONE = (
+    "data.read_threads",
+    "data.prefetch_steps",
+    "model.latent_size",
+    "train.steps",
+    "train.batch_size",
+    "train.discriminator_updates",
+    "train.accumulation_steps",
+    "sampling.batch_size",
+    "sampling.standing_batches",
+    "log.every_steps",
+    "log.pictures_every_steps",
+    "log.sheet_classes",
+    "log.sheet_columns",
+    "evaluation.num_samples",
+    "checkpoint.every_steps",
+    "checkpoint.keep",
+    "checkpoint.keep_every_steps",
+)
+POSITIVE = (
+    "optimizer.generator.learning_rate",
+    "optimizer.discriminator.learning_rate",
+    "optimizer.generator.epsilon",
+    "optimizer.discriminator.epsilon",
+    "model.spectral_epsilon",
+    "model.batch_norm_epsilon",
+)
+FRACTIONS = (
+    "train.ema_decay",
+    "model.batch_norm_momentum",
+    "optimizer.generator.beta1",
+    "optimizer.generator.beta2",
+    "optimizer.discriminator.beta1",
+    "optimizer.discriminator.beta2",
+)
+NOT_NEGATIVE = (
+    "seed",
+    "train.ema_start_step",
+    "optimizer.generator.warmup_updates",
+    "optimizer.discriminator.warmup_updates",
+)
+
+
+def validate_config(config: ConfigDict) -> None:
+    """Raises InputError at the first field that cannot work, naming it, its value and what would be right."""
+    _check_ranges(config)
+    build_recipe(config)
+    if config.model.num_classes < -1:
+        raise InputError(
+            f"model.num_classes = {config.model.num_classes} is impossible: give the number of classes,"
+            " 0 for an unconditional model, or -1 for as many as the data set has."
+        )
+    for name in config.evaluation.metrics:
+        if name not in METRICS:
+            raise InputError(f"evaluation.metrics names {name!r}, which is unknown: choose from {', '.join(METRICS)}.")
+    _check_divisibility(config, jax.device_count())
+
+
+def may_differ_on_resume(field: str) -> bool:
+    """Whether a run may be continued with another value of this config field, since no weight depends on it."""
+    group = field.partition(".")[0]
+    harmless = ("train.steps", "data.data_dir", "data.read_threads", "data.prefetch_steps")
+    return group in ("log", "checkpoint", "evaluation", "sampling") or field in harmless
+
+
+def _check_ranges(config: ConfigDict) -> None:
+    for fields, allowed, right in (
+        (AT_LEAST_ONE, lambda x: x >= 1, "at least 1"),
+        (NOT_NEGATIVE, lambda x: x >= 0, "at least 0"),
+        (POSITIVE, lambda x: x > 0, "greater than 0"),
+        (FRACTIONS, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
+    ):
+        for field in fields:
+            value = _get(config, field)
+            if not allowed(value):
+                raise InputError(f"{field} = {value} is out of range: it must be {right}.")
+
+
+def _check_divisibility(config: ConfigDict, devices: int) -> None:
+    batch, pieces = config.train.batch_size, config.train.accumulation_steps
+    if batch % (devices * pieces):
+        unit = devices * pieces
+        near = max(unit, round(batch / unit) * unit)
+        raise InputError(
+            f"train.batch_size = {batch} is not divisible by {devices} devices times {pieces} accumulation steps"
+            f" = {unit}: use a multiple of it, such as {near}."
+        )
+    if config.sampling.batch_size % devices:
+        raise InputError(
+            f"sampling.batch_size = {config.sampling.batch_size} is not divisible by the {devices} devices:"
+            f" use a multiple of {devices}."
+        )
+
+
+def _get(config: ConfigDict, field: str) -> float:
+    for name in field.split("."):
+        config = config[name]
+    return config  # type: ignore[return-value]
