@@ -1,9 +1,12 @@
-"""Trains a SAGAN: python -m sagan_jax.main --config=configs/digits.py [--workdir=PATH] [--config.FIELD=VALUE ...]"""
+"""Trains a SAGAN.
+
+python -m sagan_jax.main --config=configs/digits.py [--workdir=PATH] [--config.FIELD=VALUE ...]
+"""
 
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from sagan_jax.errors import InputError
@@ -14,7 +17,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default ru
 
 def main(argv: list[str]) -> int:
     """Runs the experiment that the flags name; returns the exit status."""
-    from sagan_jax.training.loop import TrainingDiverged, train_and_evaluate
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # Orbax tells of every file at the default level
+    from sagan_jax.training.loop import DivergedError, train_and_evaluate
 
     try:
         if len(argv) > 1:
@@ -23,7 +28,7 @@ def main(argv: list[str]) -> int:
             raise InputError("--config is missing: name an experiment, such as --config=configs/digits.py.")
         workdir = WORKDIR.value or f"runs/{Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem}"
         train_and_evaluate(CONFIG.value, workdir)
-    except (InputError, TrainingDiverged) as error:
+    except (InputError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return 0

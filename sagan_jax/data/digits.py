@@ -11,8 +11,8 @@ LEVELS = 16  # grey values run from 0 to this
 class Digits:
     """All digits in memory, resized once."""
 
-    name = "digits"
-    class_names = tuple(str(digit) for digit in range(10))
+    name: str = "digits"
+    class_names: tuple[str, ...] = tuple(str(digit) for digit in range(10))
 
     def __init__(self, resolution: int):
         grey, self.labels = load_digits(return_X_y=True)

@@ -26,7 +26,7 @@ class ImageFolder:
         folder = Path(path).expanduser()
         if not folder.is_dir():
             raise InputError(
-                f"data.source = 'folder:{path}': there is no such folder; give one with a subfolder of images per class."
+                f"data.source = 'folder:{path}': there is no such folder; give one with a subfolder per class."
             )
         classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
         if not classes:
@@ -54,6 +54,7 @@ def _images_below(folder: Path) -> list[Path]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files:
         raise InputError(
-            f"data.source: the class folder {folder} has no image: add some ({', '.join(SUFFIXES)}) or remove the folder."
+            f"data.source: the class folder {folder} has no image: add some"
+            f" ({', '.join(SUFFIXES)}) or remove the folder."
         )
     return files

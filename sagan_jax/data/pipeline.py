@@ -92,10 +92,11 @@ class Pipeline:
         images = np.stack([image for image, _ in examples])
         labels = np.asarray([label for _, label in examples], np.int32)
         num_classes = len(self.source.class_names)
-        if labels.min() < 0 or labels.max() >= num_classes:
+        wrong = labels[(labels < 0) | (labels >= num_classes)]
+        if len(wrong):
             raise InputError(
-                f"{self.source.name} has label {labels.max() if labels.max() >= num_classes else labels.min()}, which is"
-                f" out of range for its {num_classes} classes: labels must be 0 to {num_classes - 1}; mend the data set."
+                f"{self.source.name} has the label {wrong[0]}, which is out of range: with {num_classes} classes labels"
+                f" must be 0 to {num_classes - 1}; mend the data set."
             )
         if not self.conditional:
             labels = np.zeros_like(labels)

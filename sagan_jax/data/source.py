@@ -1,6 +1,6 @@
 """A data set as the rest of the program sees it, and how a name becomes one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +19,7 @@ class ImageSource(Protocol):
     """
 
     name: str
-    class_names: Sequence[str]
+    class_names: tuple[str, ...]
 
     def __len__(self) -> int:
         """Number of images."""
@@ -36,7 +36,7 @@ class ImageStream(Protocol):
     """
 
     name: str
-    class_names: Sequence[str]
+    class_names: tuple[str, ...]
 
     def __len__(self) -> int:
         """Number of images over all processes."""

@@ -39,7 +39,9 @@ def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "TfdsArr
     """
     builder = _prepared_builder(name, data_dir)
     if split.partition("[")[0].partition("+")[0] not in builder.info.splits:
-        raise InputError(f"data.split = {split!r}: tfds:{name} has the splits {', '.join(sorted(builder.info.splits))}.")
+        raise InputError(
+            f"data.split = {split!r}: tfds:{name} has the splits {', '.join(sorted(builder.info.splits))}."
+        )
     if "image" not in builder.info.features:
         raise InputError(
             f"data.source = 'tfds:{name}': its records have no field 'image', only"
@@ -130,7 +132,7 @@ class TfdsStream(_TfdsSplit):
             import tensorflow  # noqa: F401
         except ImportError as error:
             raise InputError(
-                f"data.source = 'tfds:{name}': the data in {builder.data_dir} are TFRecord files, which need TensorFlow:"
+                f"data.source = 'tfds:{name}': {builder.data_dir} has TFRecord files, which need TensorFlow:"
                 " pip install 'sagan_jax[tfds]', or prepare them with file_format='array_record'."
             ) from error
         self.share = tfds.even_splits(split, jax.process_count())[jax.process_index()]

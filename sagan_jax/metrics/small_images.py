@@ -51,7 +51,10 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], fl
 
 def _features(images: np.ndarray) -> np.ndarray:
     """[N, H, W, 3] uint8 -> [N, FEATURE_SIDE^2] float32 in [0, 1], averaged over blocks."""
-    small = [Image.fromarray(image).convert("L").resize((FEATURE_SIDE, FEATURE_SIDE), Image.Resampling.BOX) for image in images]
+    small = [
+        Image.fromarray(image).convert("L").resize((FEATURE_SIDE, FEATURE_SIDE), Image.Resampling.BOX)
+        for image in images
+    ]
     return np.stack([np.asarray(image, np.float32).reshape(-1) for image in small]) / 255
 
 

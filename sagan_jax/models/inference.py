@@ -21,7 +21,9 @@ Tree = Any
 def batch_moments(generator: Generator, variables: Tree, latents: jax.Array, labels: jax.Array) -> Tree:
     """`batch_stats` with the moments of exactly this batch; latents [B, Z], labels [B]."""
     no_memory = dataclasses.replace(generator.numerics, batch_norm_momentum=0.0)
-    _, updated = generator.clone(numerics=no_memory).apply(variables, latents, labels, train=True, mutable=[BATCH_STATS])
+    _, updated = generator.clone(numerics=no_memory).apply(
+        variables, latents, labels, train=True, mutable=[BATCH_STATS]
+    )
     return updated[BATCH_STATS]
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from sagan_jax.models.spectral_norm import SpectralNorm
 
 Initializer = Callable[..., jax.Array]
+XAVIER_UNIFORM: Initializer = nn.initializers.xavier_uniform()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Numerics:
     """
 
     compute_dtype: Any = jnp.float32
-    kernel_init: Initializer = nn.initializers.xavier_uniform()
+    kernel_init: Initializer = XAVIER_UNIFORM
     spectral_epsilon: float = 1e-12
     batch_norm_epsilon: float = 1e-5
     batch_norm_momentum: float = 0.999

@@ -124,7 +124,9 @@ def _mark(image: Image.Image, query: int, side: int, color: tuple[int, int, int]
     cell = image.width / side
     x, y = (query % side + 0.5) * cell, (query // side + 0.5) * cell
     radius = max(4, image.width // 22)
-    ImageDraw.Draw(image).ellipse((x - radius, y - radius, x + radius, y + radius), fill=color, outline="white", width=2)
+    ImageDraw.Draw(image).ellipse(
+        (x - radius, y - radius, x + radius, y + radius), fill=color, outline="white", width=2
+    )
 
 
 def _canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -51,27 +51,31 @@ class Progress:
 
     def __init__(self, step: int, total: int):
         self._total = total
-        self._bar = tqdm.tqdm(
-            total=total, initial=step, unit="step", dynamic_ncols=True, disable=not sys.stderr.isatty()
-        )
+        hidden = not sys.stderr.isatty()
+        self._bar = tqdm.tqdm(total=total, initial=step, unit="step", dynamic_ncols=True, disable=hidden)
 
     def advance(self) -> None:
         """Counts one step."""
         self._bar.update()
 
-    def report(self, step: int, values: dict[str, float]) -> None:
-        """Shows the metrics of a step."""
-        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    def report(self, step: int, values: dict[str, float], speed: dict[str, float]) -> None:
+        """Shows metrics of a step and the speed, as `Throughput.report` gives it."""
+        text = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        if speed:
+            text += f"  {speed['images_per_s']:,.0f} images/s"
         if self._bar.disable:
-            print(f"step {step}/{self._total}  {text}", flush=True)
+            remaining = f"  {duration((self._total - step) / speed['steps_per_s'])} left" if speed else ""
+            print(f"step {step:,}/{self._total:,}  {text}{remaining}", flush=True)
         else:
-            self._bar.set_postfix_str(text, refresh=False)
-
-    def say(self, text: str) -> None:
-        """Prints a line without breaking the bar."""
-        self._bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
+            self._bar.set_postfix_str(text)
 
     def close(self) -> None:
         """Leaves the bar as it is."""
         self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Such as 1:02:03, or 4d 1:02:03."""
+    days, rest = divmod(round(seconds), 86_400)
+    hours, minutes, secs = rest // 3600, rest // 60 % 60, rest % 60
+    return (f"{days}d " if days else "") + f"{hours}:{minutes:02}:{secs:02}"

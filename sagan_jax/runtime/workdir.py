@@ -23,7 +23,7 @@ def open_workdir(path: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"--workdir={path} cannot be written to ({error.strerror}): choose a folder of your own with --workdir=PATH."
+            f"--workdir={path} cannot be written to ({error.strerror}): choose another with --workdir=PATH."
         ) from error
     return workdir
 
@@ -45,7 +45,9 @@ def claim(workdir: Path, name: str, settings: dict[str, Any], may_differ: Callab
         try:
             old = json.loads(file.read_text())
         except json.JSONDecodeError as error:
-            raise InputError(f"{file} is damaged ({error}): restore it, or start afresh with another --workdir.") from error
+            raise InputError(
+                f"{file} is damaged ({error}): restore it, or start afresh with another --workdir."
+            ) from error
         for field, was, now in _differences(old, new):
             if not may_differ(field):
                 raise InputError(

@@ -1,7 +1,8 @@
 """What a run says about itself before the first step."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 from clu import parameter_overview
@@ -15,20 +16,29 @@ from sagan_jax.training.state import TrainState
 def announce(
     config: ConfigDict, source: ImageSource | ImageStream, mesh: Mesh, state: TrainState, folder: Path
 ) -> None:
-    """Prints the resolved config, the data, the networks' sizes and the devices."""
-    print("config")
-    for line in json.dumps(config.to_dict(), indent=2).splitlines()[1:-1]:
-        print(line.replace('"', "").rstrip(",{").rstrip())
-    print(f"data     {source.name}: {len(source):,} images, {_classes(source.class_names)}")
-    for name, network in (("generator", state.generator), ("discriminator", state.discriminator)):
-        overview = parameter_overview.get_parameter_overview(network.params, include_stats=False)
-        (folder / f"{name}.txt").write_text(overview + "\n")
-        count = parameter_overview.count_parameters(network.params)
-        print(f"{name:<14} {count:>12,} parameters, listed in {folder / f'{name}.txt'}")
+    """Prints the resolved config, the data, the networks' sizes and the devices; lists all parameters in a file."""
+    for field, value in _fields(config.to_dict()):
+        print(f"config.{field} = {value!r}")
+    print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}")
+    listing = folder / "parameters.txt"
+    networks = {"generator": state.generator.params, "discriminator": state.discriminator.params}
+    for name, params in networks.items():
+        print(f"{name:<14} {sum(x.size for x in jax.tree.leaves(params)):,} parameters, listed in {listing}")
+    listing.write_text(parameter_overview.get_parameter_overview(networks, include_stats=False) + "\n")
     device = mesh.devices.flat[0]
-    print(f"devices  {mesh.devices.size} x {device.device_kind} ({device.platform}), {jax.process_count()} process(es)")
+    processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    print(f"devices        {mesh.devices.size} x {device.device_kind}{processes}, jax {jax.__version__}")
     start = "starting" if int(state.step) == 0 else "continuing"
     print(f"{start} at step {int(state.step):,} of {config.train.steps:,} in {folder}", flush=True)
+
+
+def _fields(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of each field, in the form in which a flag would set it."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _classes(names: tuple[str, ...]) -> str:

@@ -12,7 +12,9 @@ from sagan_jax.training.sampling import Sampler, Tree
 MOST_REAL_IMAGES = 10_000  # the metrics fit a classifier to raw pixels, which more would only slow down
 
 
-def evaluate(config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, variables: Tree) -> dict[str, float]:
+def evaluate(
+    config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, variables: Tree
+) -> dict[str, float]:
     """The metrics that `config.evaluation` names, for frozen variables of the generator.
 
     Samples are balanced over the classes and drawn from a stream of the config's seed.
@@ -30,7 +32,9 @@ def evaluate(config: ConfigDict, source: ImageSource | ImageStream, sampler: Sam
 def real_sample(source: ImageSource | ImageStream, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """All real images and labels, or MOST_REAL_IMAGES of them picked by the seed."""
     if not isinstance(source, ImageSource):
-        raise InputError(f"evaluation.metrics needs random access to the images, which {source.name} lacks: set it to ().")
+        raise InputError(
+            f"evaluation.metrics needs random access to the images, which {source.name} lacks: set it to ()."
+        )
     chosen = np.random.default_rng(seed).permutation(len(source))[:MOST_REAL_IMAGES]
     images, labels = zip(*(source.load(int(index)) for index in chosen), strict=True)
     return np.stack(images), np.asarray(labels)

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import jax
 from jax.sharding import Mesh
@@ -27,8 +26,10 @@ from sagan_jax.training.state import TrainState, create_state
 from sagan_jax.training.step import Metrics, Recipe, build_recipe, train_step
 from sagan_jax.training.validation import may_differ_on_resume, validate_config
 
+SHOWN = ("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy")  # on the terminal, with the gammas
 
-class TrainingDiverged(RuntimeError):
+
+class DivergedError(RuntimeError):
     """A loss is no longer a finite number."""
 
 
@@ -55,7 +56,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str) -> None:
 
     Raises:
       InputError: before anything is compiled or overwritten, if the input cannot work.
-      TrainingDiverged: a loss is not finite; the checkpoints are from before that.
+      DivergedError: a loss is not finite; the checkpoints are from before that.
     """
     run, state = prepare(config, workdir)
     try:
@@ -91,8 +92,8 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
 
 def initial_state(config: ConfigDict, recipe: Recipe, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
     """The newest saved state, or a fresh one where nothing is saved; on all devices of the mesh."""
-    create = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.latent_size)
-    create = jax.jit(create, out_shardings=replicated(mesh))
+    fresh = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.latent_size)
+    create = jax.jit(fresh, out_shardings=replicated(mesh))
     key = stream(config.seed, "initial weights")
     newest = checkpoints.newest_step()
     if newest is None:
@@ -157,13 +158,14 @@ def report(run: Run, step: int, metrics: Metrics, throughput: Throughput, progre
     values = {name: float(value) for name, value in jax.device_get(metrics).items()}
     for name in ("d_loss", "g_loss"):
         if not math.isfinite(values[name]):
-            raise TrainingDiverged(
+            raise DivergedError(
                 f"{name} is {values[name]} at step {step}: lower the learning rates or use compute_dtype float32;"
                 f" the newest checkpoint is that of step {run.checkpoints.newest_step()}."
             )
-    values |= throughput.report()
-    run.writer.scalars(step, values)
-    progress.report(step, values)
+    speed = throughput.report()
+    run.writer.scalars(step, values | speed)
+    shown = {name: value for name, value in values.items() if name in SHOWN or "gamma" in name}
+    progress.report(step, shown, speed)
 
 
 def finish(run: Run, state: TrainState) -> None:

@@ -10,10 +10,10 @@ from sagan_jax.errors import InputError
 from sagan_jax.models.architecture import discriminator_architecture, generator_architecture
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import Numerics
+from sagan_jax.models.layers import XAVIER_UNIFORM, Numerics
 
 INITIALIZERS = {
-    "xavier_uniform": nn.initializers.xavier_uniform(),
+    "xavier_uniform": XAVIER_UNIFORM,
     "orthogonal": nn.initializers.orthogonal(),
 }
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -74,7 +74,8 @@ class Sampler:
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
 
     def _apply(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> jax.Array:
-        return to_uint8(self.generator.apply(variables, latents, labels, train=False))
+        images: Any = self.generator.apply(variables, latents, labels, train=False)
+        return to_uint8(images)
 
     def _apply_with_maps(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
         images, sown = self.generator.apply(variables, latents, labels, train=False, mutable=[ATTENTION_MAPS])

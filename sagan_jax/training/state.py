@@ -1,5 +1,6 @@
 """What a run is made of between two steps: arrays only, so that any version of any library can read it."""
 
+import dataclasses
 from typing import Any
 
 import flax
@@ -81,4 +82,4 @@ def _network_state(variables: Tree, optimizer: optax.GradientTransformation) -> 
 def apply_gradients(network: NetworkState, gradients: Tree, optimizer: optax.GradientTransformation) -> NetworkState:
     """The network after one update of its optimiser."""
     updates, opt_state = optimizer.update(gradients, network.opt_state, network.params)
-    return network.replace(params=optax.apply_updates(network.params, updates), opt_state=opt_state)
+    return dataclasses.replace(network, params=optax.apply_updates(network.params, updates), opt_state=opt_state)

@@ -81,9 +81,7 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch, key: jax.Array) 
         return discriminator_update(recipe, discriminator, state.generator, *inputs)
 
     update_keys = jax.random.split(named(key, "discriminator"), len(batch.labels))
-    discriminator, metrics = jax.lax.scan(
-        update, state.discriminator, (batch, update_keys), unroll=recipe.unroll
-    )
+    discriminator, metrics = loop(recipe, update, state.discriminator, (batch, update_keys))
     generator, generator_metrics = generator_update(
         recipe, state.generator, discriminator, batch.labels.shape[1], named(key, "generator")
     )
@@ -105,11 +103,11 @@ def discriminator_update(
     The generator is frozen: neither its singular vectors nor its running moments move.
     """
     flip_key, latents_key = jax.random.split(key)
-    real_images = to_signed_float(real.images)
+    real_images = to_signed_float(jnp.asarray(real.images))
     if recipe.flip:
         real_images = random_flip(real_images, flip_key)
     latents, fake_labels = draw_latents(recipe, len(real.labels), latents_key)
-    fake_images = recipe.networks.generator.apply(generator.variables, latents, fake_labels, train=True)
+    fake_images: Any = recipe.networks.generator.apply(generator.variables, latents, fake_labels, train=True)
 
     def loss_of(params: Tree, piece: Any) -> tuple[jax.Array, Any]:
         real_images, real_labels, fake_images, fake_labels = piece
@@ -136,7 +134,7 @@ def discriminator_update(
     metrics["d_gradient_norm"] = optax.global_norm(gradients)
     metrics["d_sigma_max"] = largest_sigma(spectral_stats)
     discriminator = apply_gradients(discriminator, gradients, recipe.optimizers.discriminator)
-    return discriminator.replace(spectral_stats=spectral_stats), metrics
+    return dataclasses.replace(discriminator, spectral_stats=spectral_stats), metrics
 
 
 def generator_update(
@@ -157,7 +155,7 @@ def generator_update(
             train=True,
             mutable=["spectral_stats", "batch_stats"],
         )
-        fake_logits = recipe.networks.discriminator.apply(discriminator.variables, fake_images, labels)
+        fake_logits: Any = recipe.networks.discriminator.apply(discriminator.variables, fake_images, labels)
         loss = recipe.loss.generator(fake_logits)
         return loss, (updated["spectral_stats"], updated["batch_stats"], {"g_loss": loss})
 
@@ -165,7 +163,7 @@ def generator_update(
     metrics["g_gradient_norm"] = optax.global_norm(gradients)
     metrics["g_sigma_max"] = largest_sigma(spectral_stats)
     generator = apply_gradients(generator, gradients, recipe.optimizers.generator)
-    return generator.replace(spectral_stats=spectral_stats, batch_stats=batch_stats), metrics
+    return dataclasses.replace(generator, spectral_stats=spectral_stats, batch_stats=batch_stats), metrics
 
 
 def draw_latents(recipe: Recipe, batch_size: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -197,8 +195,24 @@ def mean_gradients(
     first = jax.tree.map(lambda x: x[0], pieces)
     shapes = jax.eval_shape(value_and_gradients, params, first)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    total, _ = jax.lax.scan(add_piece, zeros, pieces, unroll=recipe.unroll)
+    total, _ = loop(recipe, add_piece, zeros, pieces)
     return jax.tree.map(lambda x: x / count, total)
+
+
+def loop(recipe: Recipe, body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any) -> tuple[Any, Any]:
+    """`jax.lax.scan`, or the same written out flat if `recipe.unroll`.
+
+    `scan(..., unroll=True)` is no substitute: it leaves a while loop of one turn, which
+    XLA:CPU opens only after it has chosen its slow convolutions.
+    """
+    length = len(jax.tree.leaves(inputs)[0])
+    if not (recipe.unroll or length == 1):
+        return jax.lax.scan(body, carry, inputs)
+    outputs = []
+    for i in range(length):
+        carry, output = body(carry, jax.tree.map(lambda x, i=i: x[i], inputs))
+        outputs.append(output)
+    return carry, jax.tree.map(lambda *each: jnp.stack(each), *outputs)
 
 
 def interleave(first: jax.Array, second: jax.Array) -> jax.Array:

@@ -104,4 +104,4 @@ def _check_divisibility(config: ConfigDict, devices: int) -> None:
 def _get(config: ConfigDict, field: str) -> float:
     for name in field.split("."):
         config = config[name]
-    return config  # type: ignore[return-value]
+    return config
