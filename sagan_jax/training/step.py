@@ -131,7 +131,7 @@ def discriminator_update(
 
     pieces = (real_images, real.labels, fake_images, fake_labels)
     gradients, (spectral_stats, metrics) = mean_gradients(recipe, loss_of, discriminator.params, pieces)
-    metrics["d_gradient_norm"] = optax.global_norm(gradients)
+    metrics["d_gradient_norm"] = optax.tree.norm(gradients)
     metrics["d_sigma_max"] = largest_sigma(spectral_stats)
     discriminator = apply_gradients(discriminator, gradients, recipe.optimizers.discriminator)
     return dataclasses.replace(discriminator, spectral_stats=spectral_stats), metrics
@@ -160,7 +160,7 @@ def generator_update(
         return loss, (updated["spectral_stats"], updated["batch_stats"], {"g_loss": loss})
 
     gradients, (spectral_stats, batch_stats, metrics) = mean_gradients(recipe, loss_of, generator.params, pieces)
-    metrics["g_gradient_norm"] = optax.global_norm(gradients)
+    metrics["g_gradient_norm"] = optax.tree.norm(gradients)
     metrics["g_sigma_max"] = largest_sigma(spectral_stats)
     generator = apply_gradients(generator, gradients, recipe.optimizers.generator)
     return dataclasses.replace(generator, spectral_stats=spectral_stats, batch_stats=batch_stats), metrics

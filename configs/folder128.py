@@ -1,0 +1,21 @@
+"""Your own images at 128 px: a folder with one subfolder per class; any image size, cropped to the centre square.
+
+Source: the authors' ImageNet setting with a smaller batch, half the width and mirrored images, for smaller data sets.
+Command: python -m sagan_jax.main --config=configs/folder128.py --config.data.source=folder:/path/to/images
+Hardware: one GPU.
+Expected time and result: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from sagan_jax.config import default_config
+
+
+def get_config() -> ConfigDict:
+    config = default_config()
+    config.data.update(source="folder:images", flip=True)
+    config.model.update(num_classes=-1, compute_dtype="bfloat16")
+    config.model.generator.channels = 32
+    config.model.discriminator.channels = 32
+    config.train.update(steps=100_000, batch_size=64)
+    return config

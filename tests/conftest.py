@@ -1,0 +1,86 @@
+"""Eight virtual CPU devices, a compilation cache, and the smallest real run."""
+
+import dataclasses
+import functools
+import importlib.util
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_numpy_rank_promotion", "allow")
+
+from sagan_jax.data.digits import Digits  # noqa: E402
+from sagan_jax.data.pipeline import Pipeline  # noqa: E402
+from sagan_jax.runtime.randomness import stream  # noqa: E402
+from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated, to_global  # noqa: E402
+from sagan_jax.training.loop import compile_step  # noqa: E402
+from sagan_jax.training.state import create_state  # noqa: E402
+from sagan_jax.training.step import build_recipe  # noqa: E402
+
+
+def load_config(name):
+    """The config of configs/NAME.py."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def tiny_config():
+    """Digits with the narrowest networks that still have every kind of layer."""
+    config = load_config("digits")
+    config.model.latent_size = 8
+    config.model.generator.channels = 2
+    config.model.discriminator.channels = 2
+    config.train.update(batch_size=16, steps=6, ema_start_step=2)
+    config.sampling.update(batch_size=16, standing_batches=2)
+    config.log.update(every_steps=2, pictures_every_steps=100, sheet_columns=2)
+    config.evaluation.num_samples = 40
+    return config
+
+
+@dataclasses.dataclass
+class Trainer:
+    """A compiled step on some of the virtual devices."""
+
+    config: object
+    devices: int = 1
+
+    def __post_init__(self):
+        self.recipe = build_recipe(self.config)
+        self.mesh = make_mesh(jax.devices()[: self.devices])
+        self.step = compile_step(self.recipe, self.mesh)
+        train = self.config.train
+        self.pipeline = Pipeline(
+            Digits(16),
+            seed=self.config.seed,
+            updates=train.discriminator_updates,
+            batch_size=train.batch_size,
+            read_threads=2,
+            prefetch_steps=1,
+            conditional=self.config.model.num_classes > 0,
+        )
+
+    def fresh_state(self):
+        create = functools.partial(create_state, self.recipe.networks, self.recipe.optimizers, self.recipe.latent_size)
+        return jax.jit(create, out_shardings=replicated(self.mesh))(stream(self.config.seed, "initial weights"))
+
+    def batch(self, step):
+        return to_global(batch_sharding(self.mesh), self.pipeline.batch_for_step(step))
+
+    def run(self, state, steps):
+        key, metrics = stream(self.config.seed, "train"), None
+        for _ in range(steps):
+            state, metrics = self.step(state, self.batch(int(state.step)), key)
+        return state, metrics
+
+
+@pytest.fixture(scope="session")
+def tiny_trainer():
+    return Trainer(tiny_config())

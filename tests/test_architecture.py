@@ -1,0 +1,98 @@
+"""Golden parameter counts, and the networks of every size."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from sagan_jax.errors import InputError
+from sagan_jax.models.architecture import STANDARD_MULTIPLIERS, discriminator_architecture, generator_architecture
+from sagan_jax.models.discriminator import Discriminator
+from sagan_jax.models.generator import Generator
+
+
+def shapes(module, *inputs, **options):
+    return jax.eval_shape(lambda key: module.init_with_output(key, *inputs, **options), jax.random.key(0))
+
+
+def generator_shapes(architecture, num_classes=10):
+    labels = jnp.zeros((2,), jnp.int32)
+    return shapes(Generator(architecture, num_classes), jnp.zeros((2, 128)), labels, train=True)
+
+
+def discriminator_shapes(architecture, resolution, num_classes=10):
+    images = jnp.zeros((2, resolution, resolution, 3))
+    return shapes(Discriminator(architecture, num_classes), images, jnp.zeros((2,), jnp.int32))
+
+
+def count(variables):
+    return sum(x.size for x in jax.tree.leaves(variables["params"]))
+
+
+def conv(kernel, c_in, c_out):
+    return kernel * kernel * c_in * c_out + c_out
+
+
+def attention(c):
+    return 2 * c * (c // 8) + 2 * c * (c // 2) + 1
+
+
+def test_generator_of_the_authors_has_as_many_parameters_as_its_layer_list():
+    widths, classes = (1024, 1024, 512, 256, 128, 64), 1000
+    blocks = [
+        2 * classes * a + conv(3, a, b) + 2 * classes * b + conv(3, b, b) + conv(1, a, b)
+        for a, b in zip(widths, widths[1:], strict=False)
+    ]
+    total = 129 * 16 * 1024 + sum(blocks) + attention(256) + 2 * 64 + conv(3, 64, 3)
+    _, variables = generator_shapes(generator_architecture(128, 64, (), (32,)), classes)
+    assert count(variables) == total == 42_078_852
+
+
+def test_discriminator_of_the_authors_has_as_many_parameters_as_its_layer_list():
+    widths, classes = (3, 64, 128, 256, 512, 1024), 1000
+    blocks = [conv(3, a, b) + conv(3, b, b) + conv(1, a, b) for a, b in zip(widths, widths[1:], strict=False)]
+    last = 2 * conv(3, 1024, 1024)  # neither smaller nor wider, so the shortcut has no weights
+    total = sum(blocks) + last + attention(128) + 1025 + classes * 1024
+    _, variables = discriminator_shapes(discriminator_architecture(128, 64, (), (32,)), 128, classes)
+    assert count(variables) == total == 39_463_618
+
+
+def test_cifar_pair():
+    _, generator = generator_shapes(generator_architecture(32, 256, (1, 1, 1, 1), (16,)))
+    architecture = discriminator_architecture(32, 128, (1, 1, 1, 1), (16,), final_resolution=8)
+    _, discriminator = discriminator_shapes(architecture, 32)
+    assert architecture.resolutions == (16, 8, 8, 8)
+    assert (count(generator), count(discriminator)) == (4_386_308, 1_075_586)
+
+
+@pytest.mark.parametrize("resolution", STANDARD_MULTIPLIERS)
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_every_resolution_builds(resolution, num_classes):
+    attended = (8, resolution // 2)
+    images, variables = generator_shapes(generator_architecture(resolution, 4, (), attended), num_classes)
+    assert images.shape == (2, resolution, resolution, 3)
+    assert {f"attention_{side}" for side in attended} <= set(variables["params"])
+    architecture = discriminator_architecture(resolution, 4, (), attended)
+    logits, variables = discriminator_shapes(architecture, resolution, num_classes)
+    assert (logits.shape, logits.dtype) == ((2,), jnp.float32)
+    assert {f"attention_{side}" for side in attended} <= set(variables["params"])
+    assert ("embedding" in variables["params"]) == bool(num_classes)
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: generator_architecture(100, 64), ["data.resolution = 100", "power of two"]),
+        (lambda: generator_architecture(1024, 64), ["data.resolution = 1024", "512"]),
+        (lambda: generator_architecture(64, 64, (), (128,)), ["model.generator.attention", "128", "8, 16, 32, 64"]),
+        (lambda: generator_architecture(64, 64, (4, 2, 1)), ["model.generator.multipliers", "3 entries", "needs 5"]),
+        (lambda: generator_architecture(64, 0), ["model.generator.channels = 0"]),
+        (lambda: discriminator_architecture(64, 64, (), (64,)), ["model.discriminator.attention", "4, 8, 16, 32"]),
+        (lambda: discriminator_architecture(64, 64, (), (), 3), ["final_resolution = 3", "4, 8, 16, 32"]),
+        (lambda: discriminator_architecture(64, 64, (1, 2)), ["model.discriminator.multipliers", "at least 4"]),
+    ],
+)
+def test_impossible_networks_are_refused_in_one_sentence(build, words):
+    with pytest.raises(InputError) as error:
+        build()
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value)

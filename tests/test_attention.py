@@ -1,0 +1,87 @@
+"""Self-attention against a plain numpy version."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sagan_jax.models.attention import SelfAttention
+from sagan_jax.models.layers import Numerics
+from sagan_jax.models.spectral_norm import converged_stats
+
+SHAPE = (2, 6, 6, 16)
+
+
+@pytest.fixture(scope="module")
+def layer():
+    module = SelfAttention(Numerics())
+    x = jax.random.normal(jax.random.key(0), SHAPE)
+    variables = module.init(jax.random.key(1), x)
+    params = variables["params"]
+    stats = converged_stats(params, variables["spectral_stats"])
+    return module, {"params": params, "spectral_stats": stats}, x
+
+
+def numpy_attention(params, x):
+    def project(name, x):
+        kernel = np.asarray(params[name]["kernel"], np.float64)[0, 0]
+        return x @ (kernel / np.linalg.svd(kernel, compute_uv=False)[0])
+
+    def pool(x):
+        batch, height, width, channels = x.shape
+        return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4)).reshape(batch, -1, channels)
+
+    x = np.asarray(x, np.float64)
+    batch, height, width, _ = x.shape
+    query = project("query", x).reshape(batch, height * width, -1)
+    key, value = pool(project("key", x)), pool(project("value", x))
+    scores = query @ key.transpose(0, 2, 1)
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    o = project("output", (weights @ value).reshape(batch, height, width, -1))
+    return x + float(params["gamma"]) * o, weights
+
+
+def test_matches_plain_numpy(layer):
+    module, variables, x = layer
+    params = variables["params"] | {"gamma": jnp.float32(0.7)}
+    y, sown = module.apply(variables | {"params": params}, x, mutable=["attention_maps"])
+    expected, weights = numpy_attention(params, x)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(sown["attention_maps"]["weights"], weights, atol=1e-5)
+
+
+def test_starts_as_the_identity(layer):
+    module, variables, x = layer
+    assert variables["params"]["gamma"] == 0
+    np.testing.assert_array_equal(module.apply(variables, x), x)
+
+
+def test_gamma_learns_from_the_first_step_on(layer):
+    module, variables, x = layer
+
+    def loss(gamma):
+        return jnp.sum(module.apply(variables | {"params": variables["params"] | {"gamma": gamma}}, x) ** 2)
+
+    assert abs(jax.grad(loss)(jnp.float32(0))) > 0
+
+
+def test_maps_are_kept_only_when_asked_for(layer):
+    module, variables, x = layer
+    _, updated = module.apply(variables, x, mutable=["spectral_stats"])
+    assert "attention_maps" not in updated
+
+
+def test_layers_of_the_authors_code(layer):
+    _, variables, _ = layer
+    shapes = {name: p["kernel"].shape for name, p in variables["params"].items() if name != "gamma"}
+    assert shapes == {"query": (1, 1, 16, 2), "key": (1, 1, 16, 2), "value": (1, 1, 16, 8), "output": (1, 1, 8, 16)}
+    assert set(variables["spectral_stats"]) == set(shapes)
+
+
+def test_bfloat16_keeps_the_softmax_in_float32(layer):
+    _, variables, x = layer
+    module = SelfAttention(Numerics(compute_dtype=jnp.bfloat16))
+    y, sown = module.apply(variables, x.astype(jnp.bfloat16), mutable=["attention_maps"])
+    weights = sown["attention_maps"]["weights"]
+    assert (y.dtype, weights.dtype) == (jnp.bfloat16, jnp.float32)
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
