@@ -1,6 +1,6 @@
 """CIFAR-10 at 32 px with the usual ResNet pair, class-conditional.
 
-Source: StudioGAN's and mmgeneration's CIFAR-10 SAGAN (best published FID 9.43, by the latter), plus an averaged generator.
+Source: StudioGAN's and mmgeneration's CIFAR-10 SAGAN (published FID 9.43), plus an averaged generator.
 Command: python -m sagan_jax.main --config=configs/cifar10.py
 Hardware: one GPU.
 Expected time and result: not yet measured.

@@ -1,5 +1,7 @@
 """Golden parameter counts, and the networks of every size."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -40,7 +42,7 @@ def test_generator_of_the_authors_has_as_many_parameters_as_its_layer_list():
     widths, classes = (1024, 1024, 512, 256, 128, 64), 1000
     blocks = [
         2 * classes * a + conv(3, a, b) + 2 * classes * b + conv(3, b, b) + conv(1, a, b)
-        for a, b in zip(widths, widths[1:], strict=False)
+        for a, b in itertools.pairwise(widths)
     ]
     total = 129 * 16 * 1024 + sum(blocks) + attention(256) + 2 * 64 + conv(3, 64, 3)
     _, variables = generator_shapes(generator_architecture(128, 64, (), (32,)), classes)
@@ -49,7 +51,7 @@ def test_generator_of_the_authors_has_as_many_parameters_as_its_layer_list():
 
 def test_discriminator_of_the_authors_has_as_many_parameters_as_its_layer_list():
     widths, classes = (3, 64, 128, 256, 512, 1024), 1000
-    blocks = [conv(3, a, b) + conv(3, b, b) + conv(1, a, b) for a, b in zip(widths, widths[1:], strict=False)]
+    blocks = [conv(3, a, b) + conv(3, b, b) + conv(1, a, b) for a, b in itertools.pairwise(widths)]
     last = 2 * conv(3, 1024, 1024)  # neither smaller nor wider, so the shortcut has no weights
     total = sum(blocks) + last + attention(128) + 1025 + classes * 1024
     _, variables = discriminator_shapes(discriminator_architecture(128, 64, (), (32,)), 128, classes)

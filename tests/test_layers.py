@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sagan_jax.models.architecture import generator_architecture
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem, GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
-from sagan_jax.models.inference import batch_moments, standing_statistics
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.architecture import generator_architecture
+from sagan_jax.models.inference import batch_moments, standing_statistics
 from sagan_jax.models.layers import Conv, Numerics
 from sagan_jax.models.resampling import max_pool, mean_pool, upsample
 

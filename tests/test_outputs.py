@@ -1,0 +1,137 @@
+"""Pictures, metrics, the writer, the workdir and timing."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sagan_jax.data.digits import Digits
+from sagan_jax.errors import InputError
+from sagan_jax.metrics.small_images import class_agreement, class_diversity
+from sagan_jax.runtime.pictures import POINT_COLORS, attention_picture, distinct_queries, sample_sheet
+from sagan_jax.runtime.timing import Throughput, duration
+from sagan_jax.runtime.workdir import claim, open_workdir
+from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.validation import may_differ_on_resume
+
+
+def test_sample_sheet_shows_every_image_in_its_row():
+    colors = np.array([[(255, 0, 0), (0, 255, 0), (0, 0, 255)], [(9, 9, 9), (99, 99, 99), (199, 199, 199)]], np.uint8)
+    images = np.broadcast_to(colors[:, :, None, None], (2, 3, 16, 16, 3))
+    sheet = sample_sheet(images, ["first", "a very long class name, and more of it"], "title")
+    for color in colors.reshape(-1, 3):
+        assert (sheet == color).all(-1).sum() >= 64 * 64 - 1
+    left = [np.where((sheet == color).all(-1))[1].min() for color in colors[0]]
+    assert left == sorted(left)
+
+
+def test_attention_picture_lights_up_where_the_point_looks():
+    weights = np.full((1, 16, 4), 1e-6, np.float32)
+    weights[0, :, 3] = 1  # every point looks at the lower right quarter
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    picture = attention_picture(image, {"attention_4": weights}, {"attention_4": 0.5}, "title").astype(int)
+    tile = picture[-96 - 8 + 4 : -8 + 4][:, 4 + 100 : 4 + 196].sum(-1)
+    assert tile[60:85, 60:85].mean() > 4 * max(1, tile[20:40, 20:40].mean())
+    for color in POINT_COLORS:
+        assert (picture == color).all(-1).any()
+
+
+def test_attention_picture_without_attention_says_so():
+    assert attention_picture(np.zeros((1, 32, 32, 3), np.uint8), {}, {}, "title").ndim == 3
+
+
+def test_distinct_queries_attend_differently():
+    weights = np.zeros((9, 4))
+    weights[:, 0] = 1
+    weights[3], weights[7] = (0, 1, 0, 0), (0, 0, 0.5, 0.5)
+    assert set(distinct_queries(weights, 3)) == {0, 3, 7}
+
+
+def test_real_digits_agree_with_themselves_and_wrong_labels_do_not():
+    digits = Digits(16)
+    real, fake = slice(0, 1200), slice(1200, 1700)
+    agreement = class_agreement(digits.images[real], digits.labels[real], digits.images[fake], digits.labels[fake])
+    assert agreement > 0.9
+    shifted = (digits.labels[fake] + 1) % 10
+    assert class_agreement(digits.images[real], digits.labels[real], digits.images[fake], shifted) < 0.1
+
+
+def test_diversity_is_1_for_real_digits_and_0_for_one_digit_per_class():
+    digits = Digits(16)
+    halves = (digits.images[::2], digits.labels[::2], digits.images[1::2], digits.labels[1::2])
+    assert abs(class_diversity(*halves) - 1) < 0.05
+    one_each = np.stack([digits.images[digits.labels == label][0] for label in range(10)])
+    collapsed = class_diversity(digits.images, digits.labels, np.repeat(one_each, 5, 0), np.repeat(np.arange(10), 5))
+    assert collapsed < 1e-3
+
+
+def test_diversity_matches_a_plain_mean_over_pairs():
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    images[1:, 0, 0] = 255
+    images[2, 0, 1] = 255
+    labels = np.zeros(3, int)
+    pairs = [1.0, 2**0.5, 1.0]  # (0, 1), (0, 2), (1, 2)
+    real = np.zeros((2, 8, 8, 3), np.uint8)
+    real[1, 0, 0] = 255
+    np.testing.assert_allclose(class_diversity(real, np.zeros(2, int), images, labels), np.mean(pairs), rtol=1e-4)
+
+
+def test_writer_drops_rows_of_steps_that_will_be_taken_again(tmp_path):
+    writer = RunWriter(tmp_path, 0)
+    for step in (2, 4, 6):
+        writer.scalars(step, {"d_loss": step / 2})
+    writer.close()
+    writer.metrics_file.write_text(writer.metrics_file.read_text() + '{"step": 8, "d_l')  # killed while writing
+    resumed = RunWriter(tmp_path, 4)
+    resumed.scalars(6, {"d_loss": 9.0})
+    resumed.close()
+    rows = [json.loads(line) for line in resumed.metrics_file.read_text().splitlines()]
+    assert rows == [{"step": 2, "d_loss": 1.0}, {"step": 4, "d_loss": 2.0}, {"step": 6, "d_loss": 9.0}]
+
+
+def test_writer_saves_pictures(tmp_path):
+    pytest.importorskip("tensorflow")
+    writer = RunWriter(tmp_path, 0)
+    picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
+    path = writer.picture(120, "samples", picture)
+    writer.close()
+    assert path == tmp_path / "samples" / "00000120.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_workdir_refuses_other_settings(tmp_path):
+    settings = {"train": {"steps": 5, "loss": "hinge"}, "log": {"every_steps": 1}}
+    claim(tmp_path, "config.json", settings, may_differ_on_resume)
+    longer = {"train": {"steps": 9, "loss": "hinge"}, "log": {"every_steps": 3}}
+    claim(tmp_path, "config.json", longer, may_differ_on_resume)
+    other = {"train": {"steps": 9, "loss": "least_squares"}, "log": {"every_steps": 3}}
+    with pytest.raises(InputError, match="train.loss = 'least_squares', but the run .* was started with 'hinge'"):
+        claim(tmp_path, "config.json", other, may_differ_on_resume)
+    assert json.loads((tmp_path / "config.json").read_text()) == longer
+
+
+def test_workdir_must_be_writable(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--workdir=.*file.* cannot be written to"):
+        open_workdir(str(tmp_path / "file"))
+
+
+def test_throughput_leaves_out_compilation_and_pauses():
+    now = [0.0]
+    throughput = Throughput(64, clock=lambda: now[0])
+    for seconds in (60, 1, 1):  # the first step compiles
+        now[0] += seconds
+        throughput.count_step()
+    assert throughput.report() == {"steps_per_s": 1.0, "images_per_s": 64.0}
+    throughput.pause()
+    for seconds in (30, 2):  # a picture is drawn before the first of these
+        now[0] += seconds
+        throughput.count_step()
+    assert throughput.report() == {"steps_per_s": 0.5, "images_per_s": 32.0}
+    assert throughput.report() == {}
+
+
+def test_duration():
+    assert [duration(s) for s in (61, 3661, 90000)] == ["0:01:01", "1:01:01", "1d 1:00:00"]

@@ -1,0 +1,165 @@
+"""The command line as a person uses it: real processes, real data on disk."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+SMALL = [
+    *("--config.model.generator.channels=2", "--config.model.discriminator.channels=2"),
+    *("--config.model.compute_dtype=float32", "--config.sampling.batch_size=4", "--config.sampling.standing_batches=1"),
+    *("--config.log.every_steps=1", "--config.log.sheet_classes=3", "--config.log.sheet_columns=2"),
+]
+
+
+def run_main(*flags):
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+    command = [sys.executable, "-m", "sagan_jax.main", *map(str, flags)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+
+
+def rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_digits_are_learned_and_the_run_continues(tmp_path):
+    flags = ["--config=configs/digits.py", f"--workdir={tmp_path}", "--config.log.pictures_every_steps=100"]
+    first = run_main(*flags, "--config.train.steps=100", "--config.evaluation.metrics=()")
+    assert first.returncode == 0, first.stderr
+    second = run_main(*flags, "--config.train.steps=500")
+    assert second.returncode == 0, second.stderr
+    assert "continuing at step 100 of 500" in second.stdout
+    assert "step 500/500" in second.stdout
+    assert "images/s" in second.stdout
+    for kind in ("samples", "attention"):
+        path = tmp_path / kind / "00000500.png"
+        assert str(path) in second.stdout
+        assert Image.open(path).size[0] > 300
+    measured = rows(tmp_path)[-1]
+    # A fifth of the demo's steps: far from chance (0.1) already, and no single digit per class.
+    assert measured["eval/class_agreement"] > 0.3
+    assert measured["eval/class_diversity"] > 0.3
+
+
+@pytest.fixture(scope="module", params=["array_record", "tfrecord"])
+def imagenet(request, tmp_path_factory):
+    """Twelve random JPEG files with the schema of imagenet2012, written by TFDS itself."""
+    pytest.importorskip("tensorflow")
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path_factory.mktemp(request.param)
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(num_classes=1000),
+            "file_name": tfds.features.Text(),
+        }
+    )
+    random = np.random.default_rng(0)
+
+    def examples():
+        for i in range(12):
+            image = random.integers(0, 256, (140 + i, 170, 3), np.uint8)
+            yield i, {"image": image, "label": i * 90, "file_name": f"{i}.jpg"}
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="imagenet2012",
+        version="5.1.0",
+        features=features,
+        split_datasets={"train": examples()},
+        data_dir=folder,
+        file_format=request.param,
+    )
+    return folder
+
+
+def test_imagenet128_trains_on_tfds_data(imagenet, tmp_path):
+    flags = [f"--config.data.data_dir={imagenet}", "--config.train.batch_size=4", *SMALL]
+    result = run_main("--config=configs/imagenet128.py", f"--workdir={tmp_path}", "--config.train.steps=2", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "12 images, 1000 classes" in result.stdout
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2]
+    assert all(np.isfinite(value) for row in rows(tmp_path) for value in row.values())
+    assert (tmp_path / "samples" / "00000002.png").exists()
+
+
+def test_tfds_reader_gives_every_image_once_per_epoch(imagenet):
+    from ml_collections import ConfigDict
+
+    from sagan_jax.data.pipeline import Pipeline
+    from sagan_jax.data.source import open_source
+
+    data = {"source": "tfds:imagenet2012", "split": "train", "data_dir": str(imagenet), "resolution": 16}
+    source = open_source(ConfigDict({"data": data}))
+
+    def labels(first, last, seed=0):
+        pipeline = Pipeline(
+            source, seed=seed, updates=1, batch_size=4, read_threads=2, prefetch_steps=1, conditional=True
+        )
+        return np.concatenate([batch.labels.ravel() for batch in pipeline.batches(first, last)])
+
+    run = labels(0, 6)
+    assert sorted(run[:12]) == sorted(run[12:]) == [i * 90 for i in range(12)]
+    assert list(run[:12]) != list(run[12:])
+    np.testing.assert_array_equal(labels(4, 6), run[16:])
+    assert list(labels(0, 3, seed=1)) != list(run[:12])
+
+
+def test_folder_of_images_trains(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(5):
+            Image.fromarray(random.integers(0, 256, (150, 130, 3), np.uint8)).save(
+                tmp_path / "images" / name / f"{i}.png"
+            )
+    flags = [f"--config.data.source=folder:{tmp_path / 'images'}", "--config.data.resolution=32", *SMALL]
+    flags += ["--config.train.steps=2", "--config.train.batch_size=4", "--config.model.generator.attention=(8,16)"]
+    flags += ["--config.model.discriminator.attention=(8,)"]
+    result = run_main("--config=configs/folder128.py", f"--workdir={tmp_path / 'run'}", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "10 images, 2 classes (cat, dog)" in result.stdout
+    assert {"g_gamma_8", "g_gamma_16", "d_gamma_8"} <= set(rows(tmp_path / "run")[-1])
+
+
+BAD_INPUT = {
+    "no config": ([], "--config is missing"),
+    "missing config file": (["--config=configs/nothing.py"], "configs/nothing.py"),
+    "unknown field": (["--config=configs/digits.py", "--config.train.stepz=3"], "train.stepz"),
+    "wrong type": (["--config=configs/digits.py", "--config.train.steps=many"], "train.steps"),
+    "stray word": (["--config=configs/digits.py", "fast"], "'fast' is not a flag"),
+    "resolution": (["--config=configs/digits.py", "--config.data.resolution=100"], "data.resolution = 100"),
+    "attention": (["--config=configs/digits.py", "--config.model.generator.attention=(32,)"], "asks for 32 px"),
+    "classes": (["--config=configs/digits.py", "--config.model.num_classes=7"], "model.num_classes = 7"),
+    "steps": (["--config=configs/digits.py", "--config.train.steps=0"], "train.steps = 0"),
+    "loss": (["--config=configs/digits.py", "--config.train.loss=wgan"], "train.loss = 'wgan'"),
+    "pieces": (["--config=configs/digits.py", "--config.train.accumulation_steps=7"], "train.batch_size = 64"),
+    "metrics": (["--config=configs/digits.py", "--config.evaluation.metrics=('fid',)"], "'fid'"),
+    "no data": (["--config=configs/imagenet128.py", "--config.data.data_dir=/nowhere"], "download_and_prepare"),
+    "no folder": (["--config=configs/folder128.py"], "folder:images"),
+    "workdir": (["--config=configs/digits.py", "--workdir=setup.cfg/run"], "--workdir=setup.cfg/run"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_gets_one_clear_sentence(case, tmp_path):
+    flags, words = BAD_INPUT[case]
+    if not any("--workdir" in flag for flag in flags):
+        flags = [*flags, f"--workdir={tmp_path / 'run'}"]
+    result = run_main(*flags)
+    assert result.returncode == 2, result.stderr
+    *_, message = result.stderr.strip().splitlines()
+    assert message.startswith("error: ")
+    assert words in message
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / "checkpoints").exists()

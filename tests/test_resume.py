@@ -1,0 +1,86 @@
+"""A run that is continued ends exactly like one that never stopped."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from conftest import tiny_config
+
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.checkpoint import Checkpoints
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.sharding import make_mesh, replicated
+from sagan_jax.training.loop import DivergedError, initial_state, prepare, train, train_and_evaluate
+from sagan_jax.training.step import build_recipe
+
+
+def newest_state(workdir, config):
+    checkpoints = Checkpoints(workdir / "checkpoints", 1, 100)
+    state = initial_state(config, build_recipe(config), make_mesh(), checkpoints)
+    checkpoints.close()
+    return jax.device_get(state)
+
+
+def config_for(steps, batch_size=16):
+    config = tiny_config()
+    config.train.update(steps=steps, batch_size=batch_size)
+    config.evaluation.metrics = ()
+    return config
+
+
+def test_six_steps_equal_three_plus_three(tmp_path, capsys):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train_and_evaluate(config_for(6), str(whole))
+    train_and_evaluate(config_for(3), str(halves))
+    assert int(newest_state(halves, config_for(3)).step) == 3
+    train_and_evaluate(config_for(6), str(halves))
+    assert "continuing at step 3 of 6" in capsys.readouterr().out
+
+    expected, found = newest_state(whole, config_for(6)), newest_state(halves, config_for(6))
+    assert int(found.step) == 6
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+    rows = [json.loads(line) for line in (halves / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 3, 4, 6]
+    last = json.loads((whole / "metrics.jsonl").read_text().splitlines()[-1])
+    assert rows[-1]["d_loss"] == last["d_loss"]
+    np.testing.assert_array_equal(
+        (whole / "samples" / "00000006.png").read_bytes(), (halves / "samples" / "00000006.png").read_bytes()
+    )
+
+    # A finished run is only measured and shown again; other settings are refused.
+    train_and_evaluate(config_for(6), str(halves))
+    assert "finished 6 steps" in capsys.readouterr().out
+    with pytest.raises(InputError, match="train.batch_size = 32, but the run in .* was started with 16"):
+        train_and_evaluate(config_for(6, batch_size=32), str(halves))
+
+
+def test_newest_and_milestone_checkpoints_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2, keep_every_steps=4)
+    state = {"weights": jax.device_put(np.arange(3.0), replicated(make_mesh()))}
+    for step in range(1, 8):
+        checkpoints.save(step, state)
+    checkpoints.close()
+    assert sorted(int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()) == [4, 6, 7]
+
+
+def test_fresh_state_depends_on_the_seed_alone(tmp_path):
+    config = config_for(1)
+    checkpoints = Checkpoints(tmp_path, 1, 100)
+    first, second = (
+        initial_state(config, build_recipe(config), make_mesh(jax.devices()[:n]), checkpoints) for n in (1, 8)
+    )
+    checkpoints.close()
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(second))
+    assert not (stream(0, "train") == stream(1, "train")).all()
+    assert not (stream(0, "train") == stream(0, "sheet")).all()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    config = config_for(4)
+    config.optimizer.generator.learning_rate = 1e38
+    config.optimizer.discriminator.learning_rate = 1e38
+    run, state = prepare(config, str(tmp_path))
+    with pytest.raises(DivergedError, match="_loss is (nan|inf|-inf) at step"):
+        train(run, state)

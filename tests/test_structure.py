@@ -1,0 +1,127 @@
+"""The house rules: which way imports point, and how long a file may be."""
+
+import ast
+import re
+
+import pytest
+from conftest import ROOT, load_config
+
+from sagan_jax.config import default_config
+from sagan_jax.training.step import build_recipe
+from sagan_jax.training.validation import validate_config
+
+PACKAGE = ROOT / "sagan_jax"
+# Each room may import from the rooms listed behind it (and from itself).
+ALLOWED = {
+    "errors": set(),
+    "config": set(),
+    "models": {"errors"},
+    "runtime": {"errors"},
+    "metrics": {"errors"},
+    "data": {"errors", "runtime"},
+    "training": {"errors", "config", "models", "runtime", "metrics", "data"},
+    "main": {"errors", "config", "training", "runtime"},
+}
+CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+def room(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+
+
+def sources():
+    return [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py"]
+
+
+def test_imports_point_one_way():
+    wrong = []
+    for path in sources():
+        for module in imported_modules(path):
+            parts = module.split(".")
+            if parts[0] == "sagan_jax" and parts[1] != room(path) and parts[1] not in ALLOWED[room(path)]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {module}")
+    assert not wrong
+
+
+def test_models_hold_no_files_clocks_or_shardings():
+    allowed = {"jax", "flax", "dataclasses", "collections", "typing", "sagan_jax"}
+    for path in (PACKAGE / "models").glob("*.py"):
+        assert {module.split(".")[0] for module in imported_modules(path)} <= allowed, path
+
+
+def test_only_one_file_says_partition_spec():
+    naming = [path.name for path in sources() if "PartitionSpec" in path.read_text()]
+    assert naming == ["sharding.py"]
+
+
+def test_files_and_functions_stay_short():
+    long = []
+    for path in [*sources(), *(ROOT / "configs").glob("*.py")]:
+        text = path.read_text()
+        limit = 30 if path.parent.name == "configs" else 250
+        if len(text.splitlines()) > limit:
+            long.append(f"{path.name}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            lines = getattr(node, "end_lineno", 0) - getattr(node, "lineno", 0) + 1
+            if isinstance(node, ast.FunctionDef) and lines > 60 and path.name != "config.py":
+                long.append(f"{path.name}: {node.name} has {lines} lines")
+    assert not long
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_is_valid_and_documented(name):
+    config = load_config(name)
+    validate_config(config)
+    if config.model.num_classes >= 0:
+        build_recipe(config)
+    text = (ROOT / "configs" / f"{name}.py").read_text()
+    for part in ("Source: ", f"Command: python -m sagan_jax.main --config=configs/{name}.py", "Hardware: "):
+        assert part in text
+    assert re.search("^(Result: |Expected time and result: )", text, re.MULTILINE)
+
+
+def test_configs_only_use_known_fields():
+    known = set(flat(default_config().to_dict()))
+    for name in CONFIGS:
+        assert set(flat(load_config(name).to_dict())) == known, name
+
+
+def test_every_field_of_the_default_config_is_explained():
+    for line in (PACKAGE / "config.py").read_text().splitlines():
+        if re.match(r"    \w+(\.\w+)+ = (?!.*ConfigDict\(\)|_adam)", line):
+            assert (
+                "#" in line
+                or line.strip()
+                in (
+                    "model.discriminator.channels = 64",
+                    "model.discriminator.attention = (32,)",
+                    "adam.learning_rate = learning_rate",
+                )
+                or re.search(r"_adam\(", line)
+                or "num_samples" in line
+            ), line
+
+
+def flat(tree, prefix=""):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_readme_names_every_config_and_nothing_that_is_missing():
+    text = (ROOT / "README.md").read_text()
+    for name in CONFIGS:
+        assert f"`{name}`" in text
+    for path in re.findall(r"\]\(([\w./-]+)\)", text):
+        assert (ROOT / path).exists(), path
