@@ -78,3 +78,11 @@ def _adam(learning_rate: float) -> ConfigDict:
     adam.schedule = "constant"  # or "linear", "cosine": down to 0 at the last update
     adam.warmup_updates = 0  # linear rise from 0
     return adam
+
+
+def field_names(config: ConfigDict) -> list[str]:
+    """The dotted names of all fields, such as "train.steps"."""
+    names = []
+    for name, value in config.items():
+        names += [f"{name}.{inner}" for inner in field_names(value)] if isinstance(value, ConfigDict) else [name]
+    return names

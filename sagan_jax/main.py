@@ -3,12 +3,14 @@
 python -m sagan_jax.main --config=configs/digits.py [--workdir=PATH] [--config.FIELD=VALUE ...]
 """
 
+import difflib
 import sys
 from pathlib import Path
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
+from sagan_jax.config import default_config, field_names
 from sagan_jax.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to run, a file of configs/.", lock_config=True)
@@ -24,15 +26,51 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is not a flag: write --config=FILE, --workdir=PATH or --config.FIELD=VALUE.")
-        if CONFIG.value is None:
-            raise InputError("--config is missing: name an experiment, such as --config=configs/digits.py.")
-        workdir = WORKDIR.value or f"runs/{Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem}"
-        train_and_evaluate(CONFIG.value, workdir)
+        config = load_config()
+        name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+        train_and_evaluate(config, WORKDIR.value or f"runs/{name}")
     except (InputError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return 0
 
 
+def load_config() -> ConfigDict:
+    """The config that --config names, with the fields that --config.FIELD sets."""
+    config = CONFIG.value
+    if config is None:
+        raise InputError(f"--config is missing: {_configs_present()}.")
+    try:
+        config.lock()  # a file that could not be loaded shows at the first access
+    except OSError as error:
+        raise InputError(f"--config names a file that cannot be read: {_configs_present()}.") from error
+    return config
+
+
+def _configs_present() -> str:
+    names = ", ".join(sorted(str(path) for path in Path("configs").glob("*.py")))
+    return f"choose one of {names}" if names else "give the path of a file like those in the project's configs/"
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """The arguments that are no flags; exits with status 2 and one sentence where a flag is wrong."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError) as error:
+        print(f"error: {unknown_field(argv) or error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def unknown_field(argv: list[str]) -> str | None:
+    """What to say of the first --config.FIELD that no config has."""
+    for argument in argv:
+        field = argument.partition("=")[0].lstrip("-").removeprefix("config.")
+        if argument.lstrip("-").startswith("config.") and field not in (known := field_names(default_config())):
+            near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
+            hint = f"did you mean --config.{near[0]}?" if near else "sagan_jax/config.py lists all fields."
+            return f"--config.{field} is unknown: {hint}"
+    return None
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

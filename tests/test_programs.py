@@ -134,10 +134,12 @@ def test_folder_of_images_trains(tmp_path):
 
 BAD_INPUT = {
     "no config": ([], "--config is missing"),
-    "missing config file": (["--config=configs/nothing.py"], "configs/nothing.py"),
+    "missing config file": (["--config=configs/nothing.py"], "configs/digits.py"),
     "unknown field": (["--config=configs/digits.py", "--config.train.stepz=3"], "train.stepz"),
+    "unknown group": (["--config=configs/digits.py", "--config.trane.steps=3"], "train.steps"),
     "wrong type": (["--config=configs/digits.py", "--config.train.steps=many"], "train.steps"),
     "stray word": (["--config=configs/digits.py", "fast"], "'fast' is not a flag"),
+    "unknown flag": (["--confg=configs/digits.py"], "confg"),
     "resolution": (["--config=configs/digits.py", "--config.data.resolution=100"], "data.resolution = 100"),
     "attention": (["--config=configs/digits.py", "--config.model.generator.attention=(32,)"], "asks for 32 px"),
     "classes": (["--config=configs/digits.py", "--config.model.num_classes=7"], "model.num_classes = 7"),

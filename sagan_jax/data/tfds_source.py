@@ -94,7 +94,7 @@ class _TfdsSplit:
         self.split = split
         self.resolution = resolution
         self.num_images = builder.info.splits[split].num_examples
-        label = builder.info.features.get("label")
+        label = dict(builder.info.features).get("label")
         self.class_names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ("all",)
         self.decoders = {"image": tfds.decode.SkipDecoding()}
 
