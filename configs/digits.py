@@ -3,7 +3,7 @@
 Source: learning rates found by trial; the rest follows the authors' ImageNet setting at 1/8 of its width.
 Command: python -m sagan_jax.main --config=configs/digits.py
 Hardware: 2 CPU cores, 2.5 minutes.
-Result: a classifier reads 96 % of the samples as asked; spread within a class 73 % of the real digits'.
+Result: a classifier reads 100 % of the samples as asked; spread within a class 71 % of the real digits.
 """
 
 from ml_collections import ConfigDict

@@ -41,7 +41,7 @@ def default_config() -> ConfigDict:
     train.discriminator_updates = 1  # per step (n_dis)
     train.accumulation_steps = 1  # pieces an update's batch is cut into to save memory
     train.loss = "hinge"  # or "non_saturating", "least_squares"
-    train.ema_decay = 0.999  # of the averaged generator that makes the samples
+    train.ema_decay = 0.999  # of the averaged generator that makes the samples; rises to this, see step.py
     train.ema_start_step = 2000  # until then the average is the live generator
 
     config.optimizer = ConfigDict()

@@ -8,9 +8,9 @@ from sagan_jax.models.architecture import generator_architecture
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem, GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.inference import batch_moments, standing_statistics
 from sagan_jax.models.layers import Conv, Numerics
 from sagan_jax.models.resampling import max_pool, mean_pool, upsample
+from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 
 X = jax.random.normal(jax.random.key(0), (6, 4, 4, 5)) * 3 + 1
 LABELS = jnp.array([0, 1, 2, 0, 1, 2])

@@ -51,9 +51,9 @@ def test_step_counts_and_average_follows_the_generator(tiny_trainer):
         copied = jax.tree.map(jnp.copy, states[-1])
         states.append(tiny_trainer.run(copied, 1)[0])
     assert [int(s.step) for s in states] == [0, 1, 2, 3]
-    # ema_start_step = 2: a copy up to there, then 0.999 old + 0.001 new.
+    # ema_start_step = 2: a copy up to there, then a decay of n / (n + 9) for the n-th step averaged.
     assert_trees_close(states[2].ema_params, states[2].generator.params, rtol=0)
-    expected = jax.tree.map(lambda a, b: 0.999 * a + 0.001 * b, states[2].ema_params, states[3].generator.params)
+    expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, states[2].ema_params, states[3].generator.params)
     assert_trees_close(states[3].ema_params, expected, rtol=1e-5, atol=1e-7)
 
 

@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 from sagan_jax.data.transforms import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.inference import batch_moments, standing_statistics
 from sagan_jax.models.spectral_norm import converged_stats
+from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.sharding import image_sharding, replicated
 
 Tree = Any

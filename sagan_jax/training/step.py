@@ -221,8 +221,13 @@ def interleave(first: jax.Array, second: jax.Array) -> jax.Array:
 
 
 def moving_average(recipe: Recipe, average: Tree, params: Tree, step: jax.Array) -> Tree:
-    """The exponential moving average after `step` steps; a copy of params up to `ema_start_step`."""
-    decay = jnp.where(step > recipe.ema_start_step, recipe.ema_decay, 0.0)
+    """The exponential moving average after `step` steps; a copy of params up to `ema_start_step`.
+
+    From there on the decay rises with the steps averaged, n / (n + 9), up to `ema_decay`, so
+    that the average of a short run is not made of its beginning.
+    """
+    averaged = jnp.maximum(step - recipe.ema_start_step, 0)
+    decay = jnp.minimum(averaged / (averaged + 9), recipe.ema_decay)
     return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, params)
 
 
