@@ -4,6 +4,7 @@ python -m sagan_jax.main --config=configs/digits.py [--workdir=PATH] [--config.F
 """
 
 import difflib
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default ru
 def main(argv: list[str]) -> int:
     """Runs the experiment that the flags name; returns the exit status."""
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # Orbax tells of every file at the default level
+        _quiet_libraries()
     from sagan_jax.training.loop import DivergedError, train_and_evaluate
 
     try:
@@ -33,6 +34,13 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     return 0
+
+
+def _quiet_libraries() -> None:
+    logging.set_verbosity(logging.WARNING)  # Orbax tells of every file at the default level
+    # TensorFlow only reads and writes files here; it would tell of instruction sets and oneDNN.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 def load_config() -> ConfigDict:

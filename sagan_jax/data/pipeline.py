@@ -69,7 +69,8 @@ class Pipeline:
         first, last = first_step * per_step, last_step * per_step
         if isinstance(self.source, ImageSource):
             positions = grain.MapDataset.range(first, last).map(self._load)
-            read_options = grain.ReadOptions(self.read_threads, self.prefetch_steps * per_step)
+            ahead = max(self.read_threads, self.prefetch_steps * per_step)
+            read_options = grain.ReadOptions(num_threads=self.read_threads, prefetch_buffer_size=ahead)
             images = iter(positions.to_iter_dataset(read_options))
         else:
             images = self.source.read(self.seed, first)

@@ -62,7 +62,8 @@ class Progress:
         """Shows metrics of a step and the speed, as `Throughput.report` gives it."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         if speed:
-            text += f"  {speed['images_per_s']:,.0f} images/s"
+            rate = speed["images_per_s"]
+            text += f"  {rate:,.0f} images/s" if rate >= 10 else f"  {rate:.2f} images/s"
         if self._bar.disable:
             remaining = f"  {duration((self._total - step) / speed['steps_per_s'])} left" if speed else ""
             print(f"step {step:,}/{self._total:,}  {text}{remaining}", flush=True)

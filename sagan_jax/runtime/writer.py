@@ -1,7 +1,6 @@
 """Where metrics and pictures of a run go: JSONL and PNG always, TensorBoard where TensorFlow is installed."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,6 @@ class RunWriter:
 
 
 def _tensorboard_writer(folder: Path) -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets at length otherwise
     try:
         from clu import metric_writers
     except ImportError:  # clu's writers need TensorFlow
