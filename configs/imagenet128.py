@@ -2,7 +2,7 @@
 
 Source: brain-research/self-attention-gan (train.py, generator.py, discriminator.py); paper: FID 18.65, IS 52.52.
 Command: python -m sagan_jax.main --config=configs/imagenet128.py
-Hardware: one large GPU or a TPU pod slice; on a CPU add --config.model.compute_dtype=float32.
+Hardware: one large GPU or a TPU; on a CPU add --config.model.compute_dtype=float32.
 Expected time and result: not yet measured.
 """
 

@@ -1,5 +1,7 @@
 """Every configuration field: its default, meaning, unit and source. Experiments in configs/ change a few of them."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 
@@ -24,7 +26,7 @@ def default_config() -> ConfigDict:
     model.compute_dtype = "float32"  # or "bfloat16", for convolutions and matrix products only
     model.spectral_epsilon = 1e-12  # authors' ops.py
     model.batch_norm_epsilon = 1e-5  # authors' ops.py
-    model.batch_norm_momentum = 0.999  # of the running averages; authors' ops.py
+    model.batch_norm_momentum = 0.999  # of the live generator's running moments, which samples do not use
     model.generator = ConfigDict()
     model.generator.channels = 64  # width at full resolution
     model.generator.multipliers = ()  # of channels, from 4x4 up; empty: the standard list of the resolution
@@ -80,9 +82,10 @@ def _adam(learning_rate: float) -> ConfigDict:
     return adam
 
 
-def field_names(config: ConfigDict) -> list[str]:
-    """The dotted names of all fields, such as "train.steps"."""
-    names = []
+def flat_fields(config: ConfigDict) -> dict[str, Any]:
+    """All fields by their dotted names, such as "train.steps"."""
+    flat: dict[str, Any] = {}
     for name, value in config.items():
-        names += [f"{name}.{inner}" for inner in field_names(value)] if isinstance(value, ConfigDict) else [name]
-    return names
+        inner = flat_fields(value) if isinstance(value, ConfigDict) else {"": value}
+        flat |= {f"{name}.{field}".rstrip("."): leaf for field, leaf in inner.items()}
+    return flat

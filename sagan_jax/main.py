@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from sagan_jax.config import default_config, field_names
+from sagan_jax.config import default_config, flat_fields
 from sagan_jax.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to run, a file of configs/.", lock_config=True)
@@ -64,7 +64,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     """The arguments that are no flags; exits with status 2 and one sentence where a flag is wrong."""
     try:
         return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError) as error:
+    except (flags.Error, AttributeError, KeyError, SyntaxError) as error:
         print(f"error: {unknown_field(argv) or error}", file=sys.stderr)
         sys.exit(2)
 
@@ -73,7 +73,7 @@ def unknown_field(argv: list[str]) -> str | None:
     """What to say of the first --config.FIELD that no config has."""
     for argument in argv:
         field = argument.partition("=")[0].lstrip("-").removeprefix("config.")
-        if argument.lstrip("-").startswith("config.") and field not in (known := field_names(default_config())):
+        if argument.lstrip("-").startswith("config.") and field not in (known := list(flat_fields(default_config()))):
             near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
             hint = f"did you mean --config.{near[0]}?" if near else "sagan_jax/config.py lists all fields."
             return f"--config.{field} is unknown: {hint}"

@@ -10,10 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-jax.config.update("jax_numpy_rank_promotion", "allow")
 
 from sagan_jax.data.digits import Digits  # noqa: E402
 from sagan_jax.data.pipeline import Pipeline  # noqa: E402

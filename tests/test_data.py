@@ -112,6 +112,7 @@ def image_folder(tmp_path):
         Image.new("RGB", (40, 20), color).save(tmp_path / name / "a.png")
         Image.new("RGB", (20, 30), color).save(tmp_path / name / "deep" / "b.jpg", quality=95)
     (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "cat" / "._a.png").write_bytes(b"what macOS leaves behind")
     return tmp_path
 
 
@@ -143,6 +144,12 @@ def test_folder_errors_name_the_place(image_folder, tmp_path):
 def gradient_image(mode):
     ramp = np.linspace(0, 255, 40, dtype=np.uint8)[None].repeat(20, 0)
     return Image.fromarray(ramp).convert(mode)
+
+
+def test_16_bit_grey_keeps_its_range():
+    ramp = np.linspace(0, 65_535, 16).round().astype(np.uint16)[None].repeat(16, 0)
+    image = square_rgb(Image.fromarray(ramp), 16)
+    np.testing.assert_array_equal(image[3, :, 1], (ramp[0] / 257).round())
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "P", "CMYK", "1"])

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sagan_jax.config import default_config
 from sagan_jax.data.digits import Digits
 from sagan_jax.errors import InputError
 from sagan_jax.metrics.small_images import class_agreement, class_diversity
 from sagan_jax.runtime.pictures import POINT_COLORS, attention_picture, distinct_queries, sample_sheet
 from sagan_jax.runtime.timing import Throughput, duration
-from sagan_jax.runtime.workdir import claim, open_workdir
+from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
-from sagan_jax.training.validation import may_differ_on_resume
+from sagan_jax.training.validation import free_fields
 
 
 def test_sample_sheet_shows_every_image_in_its_row():
@@ -103,13 +104,22 @@ def test_writer_saves_pictures(tmp_path):
 
 def test_workdir_refuses_other_settings(tmp_path):
     settings = {"train": {"steps": 5, "loss": "hinge"}, "log": {"every_steps": 1}}
-    claim(tmp_path, "config.json", settings, may_differ_on_resume)
+    check_settings(tmp_path, "config.json", settings, free=())
+    save_settings(tmp_path, "config.json", settings)
     longer = {"train": {"steps": 9, "loss": "hinge"}, "log": {"every_steps": 3}}
-    claim(tmp_path, "config.json", longer, may_differ_on_resume)
-    other = {"train": {"steps": 9, "loss": "least_squares"}, "log": {"every_steps": 3}}
-    with pytest.raises(InputError, match="train.loss = 'least_squares', but the run .* was started with 'hinge'"):
-        claim(tmp_path, "config.json", other, may_differ_on_resume)
-    assert json.loads((tmp_path / "config.json").read_text()) == longer
+    check_settings(tmp_path, "config.json", longer, free=("log", "train.steps"))
+    with pytest.raises(InputError, match="log.every_steps = 3, but the run .* was started with 1"):
+        check_settings(tmp_path, "config.json", longer, free=("train.steps",))
+    (tmp_path / "config.json").write_text('{"train"')
+    with pytest.raises(InputError, match="config.json is damaged"):
+        check_settings(tmp_path, "config.json", settings, free=())
+
+
+def test_steps_may_grow_only_where_the_learning_rate_does_not_decay_over_them():
+    config = default_config()
+    assert "train.steps" in free_fields(config)
+    config.optimizer.discriminator.schedule = "cosine"
+    assert "train.steps" not in free_fields(config)
 
 
 def test_workdir_must_be_writable(tmp_path):

@@ -10,6 +10,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from sagan_jax.data.tfds_source import open_tfds
+from sagan_jax.errors import InputError
+
 pytestmark = pytest.mark.slow
 SMALL = [
     *("--config.model.generator.channels=2", "--config.model.discriminator.channels=2"),
@@ -115,6 +118,12 @@ def test_tfds_reader_gives_every_image_once_per_epoch(imagenet):
     assert list(labels(0, 3, seed=1)) != list(run[:12])
 
 
+@pytest.mark.parametrize("split", ["trane", "train[:x", "train[:0]", "train+foo", ""])
+def test_wrong_split_is_refused(imagenet, split):
+    with pytest.raises(InputError, match="data.split = "):
+        open_tfds("imagenet2012", split, str(imagenet), 16)
+
+
 def test_folder_of_images_trains(tmp_path):
     random = np.random.default_rng(0)
     for name in ("cat", "dog"):
@@ -146,6 +155,10 @@ BAD_INPUT = {
     "steps": (["--config=configs/digits.py", "--config.train.steps=0"], "train.steps = 0"),
     "loss": (["--config=configs/digits.py", "--config.train.loss=wgan"], "train.loss = 'wgan'"),
     "pieces": (["--config=configs/digits.py", "--config.train.accumulation_steps=7"], "train.batch_size = 64"),
+    "tuple": (["--config=configs/digits.py", "--config.model.generator.attention=(8"], "error: "),
+    "multipliers": (["--config=configs/digits.py", "--config.model.generator.multipliers=(4,2,0.5)"], "multipliers"),
+    "samples": (["--config=configs/digits.py", "--config.evaluation.num_samples=15"], "evaluation.num_samples = 15"),
+    "metrics without classes": (["--config=configs/digits.py", "--config.model.num_classes=0"], "compares classes"),
     "metrics": (["--config=configs/digits.py", "--config.evaluation.metrics=('fid',)"], "'fid'"),
     "no data": (["--config=configs/imagenet128.py", "--config.data.data_dir=/nowhere"], "download_and_prepare"),
     "no folder": (["--config=configs/folder128.py"], "folder:images"),

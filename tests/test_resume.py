@@ -24,7 +24,8 @@ def newest_state(workdir, config):
 
 def config_for(steps, batch_size=16):
     config = tiny_config()
-    config.train.update(steps=steps, batch_size=batch_size)
+    config.train.update(steps=steps, batch_size=batch_size, discriminator_updates=2)
+    config.data.flip = True
     config.evaluation.metrics = ()
     return config
 
@@ -54,6 +55,8 @@ def test_six_steps_equal_three_plus_three(tmp_path, capsys):
     assert "finished 6 steps" in capsys.readouterr().out
     with pytest.raises(InputError, match="train.batch_size = 32, but the run in .* was started with 16"):
         train_and_evaluate(config_for(6, batch_size=32), str(halves))
+    with pytest.raises(InputError, match="train.steps = 5, but the run in .* has taken 6 steps already"):
+        train_and_evaluate(config_for(5), str(halves))
 
 
 def test_newest_and_milestone_checkpoints_are_kept(tmp_path):
@@ -77,10 +80,24 @@ def test_fresh_state_depends_on_the_seed_alone(tmp_path):
     assert not (stream(0, "train") == stream(0, "sheet")).all()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+def test_what_is_not_finite_stops_the_run_and_is_never_saved(tmp_path):
     config = config_for(4)
-    config.optimizer.generator.learning_rate = 1e38
-    config.optimizer.discriminator.learning_rate = 1e38
+    config.log.every_steps = 4
+    config.checkpoint.every_steps = 1
     run, state = prepare(config, str(tmp_path))
-    with pytest.raises(DivergedError, match="_loss is (nan|inf|-inf) at step"):
+    run.checkpoints.save(0, state)
+    state.generator.params["dense"]["kernel"] *= np.nan
+    with pytest.raises(DivergedError, match=r"is nan at step 1 \(the newest checkpoint is that of step 0\)"):
         train(run, state)
+    run.checkpoints.close()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()] == ["0"]
+
+
+def test_settings_count_only_once_something_is_saved(tmp_path):
+    """A first attempt that ran out of memory, say, must not bind the second."""
+    run, _ = prepare(config_for(2), str(tmp_path))
+    run.checkpoints.close()
+    run, state = prepare(config_for(2, batch_size=32), str(tmp_path))
+    run.checkpoints.close()
+    assert int(state.step) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["batch_size"] == 32

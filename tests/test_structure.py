@@ -6,8 +6,7 @@ import re
 import pytest
 from conftest import ROOT, load_config
 
-from sagan_jax.config import default_config
-from sagan_jax.training.step import build_recipe
+from sagan_jax.config import default_config, flat_fields
 from sagan_jax.training.validation import validate_config
 
 PACKAGE = ROOT / "sagan_jax"
@@ -81,8 +80,6 @@ def test_files_and_functions_stay_short():
 def test_every_config_is_valid_and_documented(name):
     config = load_config(name)
     validate_config(config)
-    if config.model.num_classes >= 0:
-        build_recipe(config)
     text = (ROOT / "configs" / f"{name}.py").read_text()
     for part in ("Source: ", f"Command: python -m sagan_jax.main --config=configs/{name}.py", "Hardware: "):
         assert part in text
@@ -90,33 +87,9 @@ def test_every_config_is_valid_and_documented(name):
 
 
 def test_configs_only_use_known_fields():
-    known = set(flat(default_config().to_dict()))
+    known = set(flat_fields(default_config()))
     for name in CONFIGS:
-        assert set(flat(load_config(name).to_dict())) == known, name
-
-
-def test_every_field_of_the_default_config_is_explained():
-    for line in (PACKAGE / "config.py").read_text().splitlines():
-        if re.match(r"    \w+(\.\w+)+ = (?!.*ConfigDict\(\)|_adam)", line):
-            assert (
-                "#" in line
-                or line.strip()
-                in (
-                    "model.discriminator.channels = 64",
-                    "model.discriminator.attention = (32,)",
-                    "adam.learning_rate = learning_rate",
-                )
-                or re.search(r"_adam\(", line)
-                or "num_samples" in line
-            ), line
-
-
-def flat(tree, prefix=""):
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
+        assert set(flat_fields(load_config(name))) == known, name
 
 
 def test_readme_names_every_config_and_nothing_that_is_missing():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sagan_jax.data.transforms import square_rgb
+from sagan_jax.data.transforms import UNREADABLE, square_rgb
 from sagan_jax.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -46,12 +46,13 @@ class ImageFolder:
         try:
             with Image.open(file) as image:
                 return square_rgb(image, self.resolution), label
-        except (OSError, SyntaxError, ValueError) as error:
+        except UNREADABLE as error:
             raise InputError(f"{file} is not a readable image ({error}): mend or delete it.") from error
 
 
 def _images_below(folder: Path) -> list[Path]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = sorted(p for p in found if not p.name.startswith("."))
     if not files:
         raise InputError(
             f"data.source: the class folder {folder} has no image: add some"

@@ -18,5 +18,5 @@ def image_index(seed: int, position: int, num_images: int) -> int:
 
 @functools.lru_cache(maxsize=2)
 def _epoch_order(seed: int, epoch: int, num_images: int) -> np.ndarray:
-    """The shuffled indices of one epoch; two are kept because a step may span two."""
+    """The shuffled indices of one epoch; the next one is needed while the last is still read."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).permutation(num_images)

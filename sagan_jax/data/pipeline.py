@@ -67,13 +67,13 @@ class Pipeline:
         """The batches of steps first_step .. last_step - 1, loaded ahead; images [S, local B, H, W, 3]."""
         per_step = self.updates * self.local_batch_size
         first, last = first_step * per_step, last_step * per_step
+        ahead = max(self.read_threads, self.prefetch_steps * per_step)
         if isinstance(self.source, ImageSource):
             positions = grain.MapDataset.range(first, last).map(self._load)
-            ahead = max(self.read_threads, self.prefetch_steps * per_step)
             read_options = grain.ReadOptions(num_threads=self.read_threads, prefetch_buffer_size=ahead)
             images = iter(positions.to_iter_dataset(read_options))
         else:
-            images = self.source.read(self.seed, first)
+            images = self.source.read(self.seed, first, self.read_threads, ahead)
         for _ in range(first_step, last_step):
             yield self._stack([next(images) for _ in range(per_step)])
 

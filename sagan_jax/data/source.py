@@ -41,8 +41,11 @@ class ImageStream(Protocol):
     def __len__(self) -> int:
         """Number of images over all processes."""
 
-    def read(self, seed: int, first_image: int) -> Iterator[tuple[np.ndarray, int]]:
-        """Endless shuffled images of this process from its `first_image`-th on, as `ImageSource.load` gives them."""
+    def read(self, seed: int, first_image: int, threads: int, ahead: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Endless shuffled images of this process from its `first_image`-th on, as `ImageSource.load` gives them.
+
+        Up to `ahead` images are decoded in advance, `threads` at a time.
+        """
 
 
 def open_source(config: ConfigDict) -> ImageSource | ImageStream:

@@ -17,11 +17,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from sagan_jax.data.transforms import square_rgb
+from sagan_jax.data.transforms import UNREADABLE, square_rgb
 from sagan_jax.errors import InputError
 
 SHUFFLE_BUFFER = 10_000  # undecoded images a stream shuffles within, per process
-DECODE_THREADS = 16
 
 
 def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "TfdsArrays | TfdsStream":
@@ -38,18 +37,24 @@ def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "TfdsArr
         TFRecord data set where TensorFlow is not installed.
     """
     builder = _prepared_builder(name, data_dir)
-    if split.partition("[")[0].partition("+")[0] not in builder.info.splits:
-        raise InputError(
-            f"data.split = {split!r}: tfds:{name} has the splits {', '.join(sorted(builder.info.splits))}."
-        )
+    field = f"data.source = 'tfds:{name}'"
+    try:
+        num_images = builder.info.splits[split].num_examples
+    except (KeyError, ValueError, AssertionError) as error:
+        splits = ", ".join(sorted(builder.info.splits))
+        raise InputError(f"data.split = {split!r} is not in tfds:{name}, which has {splits}.") from error
+    if not num_images:
+        raise InputError(f"data.split = {split!r} of tfds:{name} has no images: choose a larger part.")
     if "image" not in builder.info.features:
-        raise InputError(
-            f"data.source = 'tfds:{name}': its records have no field 'image', only"
-            f" {', '.join(sorted(builder.info.features))}; choose an image classification data set."
-        )
-    if builder.info.file_format is tfds.core.FileFormat.TFRECORD:
-        return TfdsStream(builder, name, split, resolution)
-    return TfdsArrays(builder, name, split, resolution)
+        fields = ", ".join(sorted(builder.info.features))
+        raise InputError(f"{field}: its records have {fields}, but no 'image': choose a data set of images.")
+    match builder.info.file_format:
+        case tfds.core.FileFormat.ARRAY_RECORD:
+            return TfdsArrays(builder, name, split, resolution)
+        case tfds.core.FileFormat.TFRECORD:
+            return TfdsStream(builder, name, split, resolution)
+        case other:
+            raise InputError(f"{field} is stored as {other.value}: prepare it with file_format='array_record'.")
 
 
 def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -68,6 +73,9 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
             builder = tfds.builder(name, data_dir=where)
     except tfds.core.registered.DatasetNotFoundError as error:
         raise InputError(f"data.source = 'tfds:{name}': TFDS knows no data set of this name.") from error
+    except (AssertionError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"data.source = 'tfds:{name}' cannot be opened ({reason}): check name and version.") from error
     if not builder.info.splits:
         raise InputError(f"data.source = 'tfds:{name}': there is no prepared data in {where}; {remedy}.")
     return builder
@@ -103,8 +111,14 @@ class _TfdsSplit:
 
     def decode(self, record: dict[str, Any]) -> tuple[np.ndarray, int]:
         """See `ImageSource.load`."""
-        with Image.open(io.BytesIO(record["image"])) as image:
-            return square_rgb(image, self.resolution), int(record["label"]) if len(self.class_names) > 1 else 0
+        label = int(record["label"]) if len(self.class_names) > 1 else 0
+        try:
+            with Image.open(io.BytesIO(record["image"])) as image:
+                return square_rgb(image, self.resolution), label
+        except UNREADABLE as error:
+            raise InputError(
+                f"{self.name} has an unreadable image of class {label} ({error}): prepare it again."
+            ) from error
 
 
 class TfdsArrays(_TfdsSplit):
@@ -138,9 +152,9 @@ class TfdsStream(_TfdsSplit):
         self.share = tfds.even_splits(split, jax.process_count())[jax.process_index()]
         self.share_size = builder.info.splits[self.share].num_examples
 
-    def read(self, seed: int, first_image: int) -> Iterator[tuple[np.ndarray, int]]:
+    def read(self, seed: int, first_image: int, threads: int, ahead: int) -> Iterator[tuple[np.ndarray, int]]:
         """See `ImageStream.read`."""
-        return _map_ahead(self.decode, self._records(seed, first_image), DECODE_THREADS)
+        return _map_ahead(self.decode, self._records(seed, first_image), threads, ahead)
 
     def _records(self, seed: int, first_image: int) -> Iterator[dict[str, Any]]:
         epoch, offset = divmod(first_image, self.share_size)
@@ -156,13 +170,13 @@ class TfdsStream(_TfdsSplit):
             epoch, offset = epoch + 1, 0
 
 
-def _map_ahead(function: Callable[[Any], Any], items: Iterator[Any], threads: int) -> Iterator[Any]:
-    """function(item) for each item, in order, computed a few items ahead by several threads."""
+def _map_ahead(function: Callable[[Any], Any], items: Iterator[Any], threads: int, ahead: int) -> Iterator[Any]:
+    """function(item) for each item, in order, computed up to `ahead` items ahead by several threads."""
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * threads:
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -120,10 +120,10 @@ def discriminator_architecture(
 
 
 def _widths(network: str, channels: int, multipliers: tuple[int, ...]) -> tuple[int, ...]:
-    if channels < 1 or min(multipliers) < 1:
+    if not all(isinstance(number, int) and number >= 1 for number in (channels, *multipliers)):
         raise InputError(
-            f"model.{network}.channels = {channels} with multipliers {multipliers} gives an empty layer:"
-            " all of them must be at least 1."
+            f"model.{network}.channels = {channels} with multipliers {multipliers} gives an impossible layer:"
+            " all of them must be whole numbers from 1 on."
         )
     return tuple(channels * m for m in multipliers)
 

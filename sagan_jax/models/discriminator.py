@@ -37,7 +37,7 @@ class Discriminator(nn.Module):
           labels: [B] int32 in [0, num_classes).
 
         Returns:
-          logits [B] float32, unnormalised; positive means real.
+          logits [B] float32, unnormalised; the larger, the more real.
         """
         widths, resolutions = self.architecture.widths, self.architecture.resolutions
         x = images

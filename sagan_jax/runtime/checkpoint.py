@@ -31,9 +31,8 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, state: Tree) -> None:
-        """Saves the state unless this step is saved already; returns once the devices' arrays are copied."""
-        if step not in self._manager.all_steps():
-            self._manager.save(step, args=ocp.args.StandardSave(state))
+        """Saves the state; returns once the devices' arrays are copied, the rest happens in the background."""
+        self._manager.save(step, args=ocp.args.StandardSave(state))
 
     def restore(self, step: int, like: Tree, sharding: jax.sharding.Sharding) -> Tree:
         """The state saved at a step, as arrays of the shapes and dtypes of `like`, laid out by `sharding`."""

@@ -6,7 +6,7 @@ import jax
 
 
 def stream(seed: int, name: str) -> jax.Array:
-    """The key of one named stream, such as "train" or "samples"."""
+    """The key of one named stream, such as "train" or "sheet"."""
     return named(jax.random.key(seed), name)
 
 

@@ -21,6 +21,11 @@ class Throughput:
         self._start: float | None = None
         self._steps = 0
 
+    @property
+    def paused(self) -> bool:
+        """Whether the clock stands still until the next `count_step`."""
+        return self._start is None
+
     def count_step(self) -> None:
         """Counts one step. The clock starts with the end of the first one, which compiles."""
         if self._start is None:

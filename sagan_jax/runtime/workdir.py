@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,35 +27,38 @@ def open_workdir(path: str) -> Path:
     return workdir
 
 
-def claim(workdir: Path, name: str, settings: dict[str, Any], may_differ: Callable[[str], bool]) -> None:
-    """Writes `settings` to the file `name`, after comparing them with those of an earlier run there.
+def check_settings(workdir: Path, name: str, settings: dict[str, Any], free: tuple[str, ...]) -> None:
+    """Compares `settings` with those that an earlier run in the folder saved under `name`.
 
     Args:
       workdir: from `open_workdir`.
       name: of the JSON file, such as "config.json".
       settings: nested dict of JSON values.
-      may_differ: whether the field of this dotted name may change between runs.
+      free: dotted names of fields, or of groups of fields, that may differ.
 
     Raises:
-      InputError: a field that may not differ does; the file is left as it was.
+      InputError: another field differs, or the file is damaged.
     """
     file, new = workdir / name, json.loads(json.dumps(settings))
-    if file.exists():
-        try:
-            old = json.loads(file.read_text())
-        except json.JSONDecodeError as error:
+    if not file.exists():
+        return
+    try:
+        old = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file} is damaged ({error}): restore it, or start afresh with another --workdir.") from error
+    for field, was, now in _differences(old, new):
+        if not any(field == name or field.startswith(f"{name}.") for name in free):
             raise InputError(
-                f"{file} is damaged ({error}): restore it, or start afresh with another --workdir."
-            ) from error
-        for field, was, now in _differences(old, new):
-            if not may_differ(field):
-                raise InputError(
-                    f"{field} = {now!r}, but the run in {workdir} was started with {was!r}:"
-                    " set it back to continue that run, or start a new one with another --workdir."
-                )
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(new, indent=2) + "\n")
-    partial.replace(file)
+                f"{field} = {now!r}, but the run in {workdir} was started with {was!r}:"
+                " set it back to continue that run, or start a new one with another --workdir."
+            )
+
+
+def save_settings(workdir: Path, name: str, settings: dict[str, Any]) -> None:
+    """Writes the JSON file `name`, whole or not at all."""
+    partial = (workdir / name).with_suffix(".partial")
+    partial.write_text(json.dumps(settings, indent=2) + "\n")
+    partial.replace(workdir / name)
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

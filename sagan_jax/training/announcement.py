@@ -1,14 +1,13 @@
 """What a run says about itself before the first step."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from sagan_jax.config import flat_fields
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.training.state import TrainState
 
@@ -17,7 +16,7 @@ def announce(
     config: ConfigDict, source: ImageSource | ImageStream, mesh: Mesh, state: TrainState, folder: Path
 ) -> None:
     """Prints the resolved config, the data, the networks' sizes and the devices; lists all parameters in a file."""
-    for field, value in _fields(config.to_dict()):
+    for field, value in flat_fields(config).items():
         print(f"config.{field} = {value!r}")
     print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}")
     listing = folder / "parameters.txt"
@@ -30,15 +29,6 @@ def announce(
     print(f"devices        {mesh.devices.size} x {device.device_kind}{processes}, jax {jax.__version__}")
     start = "starting" if int(state.step) == 0 else "continuing"
     print(f"{start} at step {int(state.step):,} of {config.train.steps:,} in {folder}", flush=True)
-
-
-def _fields(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of each field, in the form in which a flag would set it."""
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _classes(names: tuple[str, ...]) -> str:

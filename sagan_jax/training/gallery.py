@@ -35,22 +35,21 @@ class Gallery:
             row_labels = np.linspace(0, config.model.num_classes - 1, rows).round().astype(np.int32)
             self._row_names = tuple(class_names[label] for label in row_labels)
             # One latent per column: down a column only the class changes.
-            self._latents = np.tile(sampler.draw_latents(self._columns, key), (rows, 1))
+            self._latents = np.tile(sampler.fixed_latents(self._columns, key), (rows, 1))
         else:
             rows = config.log.sheet_classes
             row_labels = np.zeros(rows, np.int32)
             self._row_names = ("",) * rows
-            self._latents = sampler.draw_latents(rows * self._columns, key)
+            self._latents = sampler.fixed_latents(rows * self._columns, key)
         self._labels = np.repeat(row_labels, self._columns)
 
     def freeze(self, state: TrainState) -> Tree:
         """The averaged generator's variables for sampling."""
         return self._sampler.freeze(state.ema_params, state.generator.spectral_stats, self._freeze_key)
 
-    def draw(self, step: int, state: TrainState) -> tuple[Path, Path]:
-        """Writes both pictures; returns their files."""
-        variables = self.freeze(state)
-        return self._draw_samples(step, variables), self._draw_attention(step, variables, state)
+    def draw(self, step: int, variables: Tree) -> tuple[Path, Path]:
+        """Writes the sample sheet and the attention picture of frozen variables; returns their files."""
+        return self._draw_samples(step, variables), self._draw_attention(step, variables)
 
     def _draw_samples(self, step: int, variables: Tree) -> Path:
         images = self._sampler.images(variables, self._latents, self._labels)
@@ -58,9 +57,9 @@ class Gallery:
         title = f"step {step:,} · averaged generator · not selected"
         return self._writer.picture(step, "samples", sample_sheet(grid, self._row_names, title))
 
-    def _draw_attention(self, step: int, variables: Tree, state: TrainState) -> Path:
+    def _draw_attention(self, step: int, variables: Tree) -> Path:
         first_column = slice(0, ATTENTION_IMAGES * self._columns, self._columns)
         images, maps = self._sampler.attention(variables, self._latents[first_column], self._labels[first_column])
-        gates = {layer: float(jax.device_get(state.ema_params[layer]["gamma"])) for layer in maps}
+        gates = {layer: float(jax.device_get(variables["params"][layer]["gamma"])) for layer in maps}
         title = f"step {step:,} · where each marked point looks"
         return self._writer.picture(step, "attention", attention_picture(images, maps, gates, title))

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import jax
 from jax.sharding import Mesh
@@ -12,25 +13,26 @@ from ml_collections import ConfigDict
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
 from sagan_jax.data.source import ImageSource, ImageStream, open_source
+from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated, to_global
 from sagan_jax.runtime.timing import Progress, Throughput
-from sagan_jax.runtime.workdir import claim, open_workdir
+from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.announcement import announce
-from sagan_jax.training.evaluation import evaluate
+from sagan_jax.training.evaluation import check_evaluation, evaluate
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.sampling import Sampler
 from sagan_jax.training.state import TrainState, create_state
 from sagan_jax.training.step import Metrics, Recipe, build_recipe, train_step
-from sagan_jax.training.validation import may_differ_on_resume, validate_config
+from sagan_jax.training.validation import free_fields, validate_config
 
 SHOWN = ("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy")  # on the terminal, with the gammas
 
 
 class DivergedError(RuntimeError):
-    """A loss is no longer a finite number."""
+    """A loss or a gradient is no longer a finite number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +57,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str) -> None:
       workdir: folder for checkpoints, metrics and pictures.
 
     Raises:
-      InputError: before anything is compiled or overwritten, if the input cannot work.
-      DivergedError: a loss is not finite; the checkpoints are from before that.
+      InputError: the input cannot work; said before anything is compiled or overwritten, unless it is an
+        image that cannot be read.
+      DivergedError: a loss or a gradient is not finite; nothing is saved from then on.
     """
     run, state = prepare(config, workdir)
     try:
@@ -74,20 +77,38 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     source = open_source(config)
     config = config.copy_and_resolve_references()
     config.model.num_classes = resolve_num_classes(config, source)
-    data = {"name": source.name, "num_images": len(source), "class_names": list(source.class_names)}
-    claim(folder, "data.json", {"data": data}, may_differ_on_resume)
-    claim(folder, "config.json", config.to_dict(), may_differ_on_resume)
+    check_evaluation(config, source)
 
+    settings = config.checkpoint
+    checkpoints = Checkpoints(folder / "checkpoints", settings.keep, settings.keep_every_steps)
+    check_continuation(config, source, folder, checkpoints.newest_step())
     mesh, recipe = make_mesh(), build_recipe(config)
-    checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep, config.checkpoint.keep_every_steps)
     state = initial_state(config, recipe, mesh, checkpoints)
     announce(config, source, mesh, state, folder)
 
-    generator, settings = recipe.networks.generator, config.sampling
-    sampler = Sampler(generator, recipe.latent_size, settings.batch_size, settings.standing_batches, mesh)
+    sampler = Sampler(recipe.networks.generator, recipe.latent_size, mesh, **config.sampling)
     writer = RunWriter(folder, int(state.step))
     gallery = Gallery(config, source.class_names, sampler, writer)
     return Run(config, source, mesh, recipe, checkpoints, sampler, gallery, writer), state
+
+
+def check_continuation(config: ConfigDict, source: ImageSource | ImageStream, folder: Path, saved: int | None) -> None:
+    """Writes the run's settings, unless it is to continue (from step `saved`) a run with other ones.
+
+    Raises:
+      InputError: something that the weights depend on differs.
+    """
+    data = {"name": source.name, "num_images": len(source), "class_names": list(source.class_names)}
+    if saved is not None:
+        check_settings(folder, "data.json", {"data": data}, free=())
+        check_settings(folder, "config.json", config.to_dict(), free_fields(config))
+        if saved > config.train.steps:
+            raise InputError(
+                f"train.steps = {config.train.steps}, but the run in {folder} has taken {saved} steps already:"
+                " ask for at least as many, or start a new run with another --workdir."
+            )
+    save_settings(folder, "data.json", {"data": data})
+    save_settings(folder, "config.json", config.to_dict())
 
 
 def initial_state(config: ConfigDict, recipe: Recipe, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
@@ -112,16 +133,19 @@ def train(run: Run, state: TrainState) -> TrainState:
 
     for step, batch in enumerate(batches(run, first_step), start=first_step + 1):
         state, metrics = step_function(state, to_global(batch_sharding(run.mesh), batch), key)
+        if throughput.paused:
+            jax.block_until_ready(metrics)  # so that compilation and pauses are not counted
         throughput.count_step()
         progress.advance()
         last = step == total
         if step % config.log.every_steps == 0 or last:
             report(run, step, metrics, throughput, progress)
         if step % config.checkpoint.every_steps == 0 or last:
+            check_finite(run, step, metrics)
             run.checkpoints.save(step, state)
             throughput.pause()
-        if step % config.log.pictures_every_steps == 0 or last:
-            run.gallery.draw(step, state)
+        if step % config.log.pictures_every_steps == 0 and not last:
+            run.gallery.draw(step, run.gallery.freeze(state))
             throughput.pause()
     progress.close()
     return state
@@ -154,28 +178,36 @@ def batches(run: Run, first_step: int) -> Iterator[Batch]:
 
 
 def report(run: Run, step: int, metrics: Metrics, throughput: Throughput, progress: Progress) -> None:
-    """Fetches the metrics of a step, the only wait for the devices, and writes and shows them."""
-    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    for name in ("d_loss", "g_loss"):
-        if not math.isfinite(values[name]):
-            raise DivergedError(
-                f"{name} is {values[name]} at step {step}: lower the learning rates or use compute_dtype float32;"
-                f" the newest checkpoint is that of step {run.checkpoints.newest_step()}."
-            )
+    """Fetches the metrics of a step, which waits for the devices, and writes and shows them."""
+    values = check_finite(run, step, metrics)
     speed = throughput.report()
     run.writer.scalars(step, values | speed)
     shown = {name: value for name, value in values.items() if name in SHOWN or "gamma" in name}
     progress.report(step, shown, speed)
 
 
+def check_finite(run: Run, step: int, metrics: Metrics) -> dict[str, float]:
+    """The metrics as numbers. Raises DivergedError, before anything is saved, if one is not finite."""
+    values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            saved = run.checkpoints.newest_step()
+            kept = "nothing was saved yet" if saved is None else f"the newest checkpoint is that of step {saved}"
+            raise DivergedError(
+                f"{name} is {value} at step {step} ({kept}):"
+                " start again in another --workdir with lower learning rates or model.compute_dtype=float32."
+            )
+    return values
+
+
 def finish(run: Run, state: TrainState) -> None:
     """Draws and measures the trained generator, and says where everything is."""
-    step = int(state.step)
-    samples, attention = run.gallery.draw(step, state)
-    print(f"\nfinished {step:,} steps", flush=True)
-    print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.writer.metrics_file}")
+    step, variables = int(state.step), run.gallery.freeze(state)
+    samples, attention = run.gallery.draw(step, variables)
+    print(f"\nfinished {step:,} steps")
+    print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.writer.metrics_file}", flush=True)
     if run.config.evaluation.metrics:
-        values = evaluate(run.config, run.source, run.sampler, run.gallery.freeze(state))
+        values = evaluate(run.config, run.source, run.sampler, variables)
         run.writer.scalars(step, {f"eval/{name}": value for name, value in values.items()})
         for name, value in values.items():
             print(f"  {name.replace('_', ' '):<16} {value:.1%}  of {run.config.evaluation.num_samples} samples")

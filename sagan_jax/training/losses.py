@@ -15,10 +15,12 @@ class AdversarialLoss(NamedTuple):
     Attributes:
       discriminator: (real_logits [B], fake_logits [B]) -> [].
       generator: fake_logits [B] -> [].
+      boundary: logit above which an image counts as judged real.
     """
 
     discriminator: Callable[[jax.Array, jax.Array], jax.Array]
     generator: Callable[[jax.Array], jax.Array]
+    boundary: float = 0.0
 
 
 def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
@@ -63,7 +65,7 @@ def least_squares_generator(fake_logits: jax.Array) -> jax.Array:
 LOSSES = {
     "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
     "non_saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
-    "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator),
+    "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator, boundary=0.5),
 }
 
 

@@ -1,6 +1,7 @@
 """Samples and attention maps of the averaged generator, on all devices."""
 
 import functools
+import itertools
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jax.sharding import Mesh
 
 from sagan_jax.data.transforms import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
-from sagan_jax.models.generator import Generator
+from sagan_jax.models.generator import Generator, draw_latents
 from sagan_jax.models.spectral_norm import converged_stats
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.sharding import image_sharding, replicated
@@ -24,16 +25,17 @@ class Sampler:
     Args:
       generator: the module.
       latent_size: length of a latent.
+      mesh: the devices.
       batch_size: images per call, divisible by the number of devices.
       standing_batches: batches whose moments make up the standing statistics.
-      mesh: the devices.
     """
 
-    def __init__(self, generator: Generator, latent_size: int, batch_size: int, standing_batches: int, mesh: Mesh):
+    def __init__(self, generator: Generator, latent_size: int, mesh: Mesh, *, batch_size: int, standing_batches: int):
         self.generator = generator
         self.latent_size = latent_size
         self.batch_size = batch_size
         self.standing_batches = standing_batches
+        self.devices = mesh.devices.size
         spread, whole = image_sharding(mesh), replicated(mesh)
         self._converge = jax.jit(converged_stats, out_shardings=whole)
         self._moments = jax.jit(self._random_batch_moments, out_shardings=whole)
@@ -52,26 +54,29 @@ class Sampler:
         keys = jax.random.split(key, self.standing_batches)
         return variables | {"batch_stats": standing_statistics([self._moments(variables, k) for k in keys])}
 
-    def draw_latents(self, count: int, key: jax.Array) -> np.ndarray:
+    def fixed_latents(self, count: int, key: jax.Array) -> np.ndarray:
         """[count, Z] float32, standard normal; the first n are the same for every count >= n."""
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
         return np.asarray(jax.vmap(lambda k: jax.random.normal(k, (self.latent_size,)))(keys))
 
     def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Latents [N, Z] and labels [N] -> images [N, H, W, 3] uint8; any N."""
-        return self._in_batches(self._images, variables, latents, labels)
+        parts = [
+            self._padded(self._images, variables, latents[start:stop], labels[start:stop], self.batch_size)
+            for start, stop in itertools.pairwise([*range(0, len(labels), self.batch_size), len(labels)])
+        ]
+        return np.concatenate(parts)
 
     def attention(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
-        """Images [N, H, W, 3] uint8 and the attention weights [N, L, M] of each layer by its name."""
-        return self._in_batches(self._maps, variables, latents, labels)
+        """Images [N, H, W, 3] uint8 and the attention weights [N, L, M] of each layer by its name; a few at a time."""
+        size = -(-len(labels) // self.devices) * self.devices
+        return self._padded(self._maps, variables, latents, labels, size)
 
-    def _in_batches(self, function: Any, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> Any:
-        """Calls with exactly `batch_size` rows at a time; the last call is filled up with repeats."""
-        count, outputs = len(labels), []
-        for start in range(0, count, self.batch_size):
-            rows = np.arange(start, start + self.batch_size) % count
-            outputs.append(jax.device_get(function(variables, latents[rows], labels[rows].astype(np.int32))))
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
+    def _padded(self, function: Any, variables: Tree, latents: np.ndarray, labels: np.ndarray, size: int) -> Any:
+        """Calls with exactly `size` rows, the given ones and then repeats of them; returns those of the given ones."""
+        rows = np.arange(size) % len(labels)
+        outputs = jax.device_get(function(variables, latents[rows], labels[rows].astype(np.int32)))
+        return jax.tree.map(lambda x: x[: len(labels)], outputs)
 
     def _apply(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> jax.Array:
         images: Any = self.generator.apply(variables, latents, labels, train=False)
@@ -83,7 +88,5 @@ class Sampler:
         return to_uint8(images), maps
 
     def _random_batch_moments(self, variables: Tree, key: jax.Array) -> Tree:
-        latents_key, labels_key = jax.random.split(key)
-        latents = jax.random.normal(latents_key, (self.batch_size, self.latent_size))
-        labels = jax.random.randint(labels_key, (self.batch_size,), 0, max(1, self.generator.num_classes))
+        latents, labels = draw_latents(self.generator, self.batch_size, self.latent_size, key)
         return batch_moments(self.generator, variables, latents, labels)

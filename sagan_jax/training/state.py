@@ -1,4 +1,4 @@
-"""What a run is made of between two steps: arrays only, so that any version of any library can read it."""
+"""What a run is made of between two steps: arrays only, no functions or keys."""
 
 import dataclasses
 from typing import Any

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.transforms import random_flip, to_signed_float
+from sagan_jax.models.generator import draw_latents
 from sagan_jax.models.spectral_norm import largest_sigma
 from sagan_jax.runtime.randomness import named
 from sagan_jax.training.losses import AdversarialLoss, adversarial_loss
@@ -106,7 +107,7 @@ def discriminator_update(
     real_images = to_signed_float(jnp.asarray(real.images))
     if recipe.flip:
         real_images = random_flip(real_images, flip_key)
-    latents, fake_labels = draw_latents(recipe, len(real.labels), latents_key)
+    latents, fake_labels = draw_latents(recipe.networks.generator, len(real.labels), recipe.latent_size, latents_key)
     fake_images: Any = recipe.networks.generator.apply(generator.variables, latents, fake_labels, train=True)
 
     def loss_of(params: Tree, piece: Any) -> tuple[jax.Array, Any]:
@@ -120,12 +121,13 @@ def discriminator_update(
             mutable=["spectral_stats"],
         )
         real_logits, fake_logits = logits[0::2], logits[1::2]
+        boundary = recipe.loss.boundary
         loss = recipe.loss.discriminator(real_logits, fake_logits)
         metrics = {
             "d_loss": loss,
             "real_logits": jnp.mean(real_logits),
             "fake_logits": jnp.mean(fake_logits),
-            "d_accuracy": (jnp.mean(real_logits > 0) + jnp.mean(fake_logits <= 0)) / 2,
+            "d_accuracy": (jnp.mean(real_logits > boundary) + jnp.mean(fake_logits <= boundary)) / 2,
         }
         return loss, (updated["spectral_stats"], metrics)
 
@@ -144,7 +146,7 @@ def generator_update(
 
     With accumulation each piece has batch-norm moments of its own; running moments take their mean.
     """
-    pieces = draw_latents(recipe, batch_size, key)
+    pieces = draw_latents(recipe.networks.generator, batch_size, recipe.latent_size, key)
 
     def loss_of(params: Tree, piece: Any) -> tuple[jax.Array, Any]:
         latents, labels = piece
@@ -164,14 +166,6 @@ def generator_update(
     metrics["g_sigma_max"] = largest_sigma(spectral_stats)
     generator = apply_gradients(generator, gradients, recipe.optimizers.generator)
     return dataclasses.replace(generator, spectral_stats=spectral_stats, batch_stats=batch_stats), metrics
-
-
-def draw_latents(recipe: Recipe, batch_size: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Latents [B, Z] ~ N(0, I) and labels [B] uniform over the classes (all 0 if there are none)."""
-    latents_key, labels_key = jax.random.split(key)
-    latents = jax.random.normal(latents_key, (batch_size, recipe.latent_size))
-    labels = jax.random.randint(labels_key, (batch_size,), 0, max(1, recipe.networks.generator.num_classes))
-    return latents, labels
 
 
 def mean_gradients(

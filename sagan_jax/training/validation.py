@@ -3,6 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
+from sagan_jax.config import flat_fields
 from sagan_jax.errors import InputError
 from sagan_jax.metrics.small_images import METRICS
 from sagan_jax.training.step import build_recipe
@@ -65,14 +66,16 @@ def validate_config(config: ConfigDict) -> None:
     _check_divisibility(config, jax.device_count())
 
 
-def may_differ_on_resume(field: str) -> bool:
-    """Whether a run may be continued with another value of this config field, since no weight depends on it."""
-    group = field.partition(".")[0]
-    harmless = ("train.steps", "data.data_dir", "data.read_threads", "data.prefetch_steps")
-    return group in ("log", "checkpoint", "evaluation", "sampling") or field in harmless
+def free_fields(config: ConfigDict) -> tuple[str, ...]:
+    """Fields, or groups of them, that may change when a run is continued, since no weight depends on them."""
+    free = ("log", "checkpoint", "evaluation", "sampling", "data.data_dir", "data.read_threads", "data.prefetch_steps")
+    schedules = (config.optimizer.generator.schedule, config.optimizer.discriminator.schedule)
+    # A learning rate that decays does so over train.steps.
+    return (*free, "train.steps") if schedules == ("constant", "constant") else free
 
 
 def _check_ranges(config: ConfigDict) -> None:
+    values = flat_fields(config)
     for fields, allowed, right in (
         (AT_LEAST_ONE, lambda x: x >= 1, "at least 1"),
         (NOT_NEGATIVE, lambda x: x >= 0, "at least 0"),
@@ -80,7 +83,7 @@ def _check_ranges(config: ConfigDict) -> None:
         (FRACTIONS, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
     ):
         for field in fields:
-            value = _get(config, field)
+            value = values[field]
             if not allowed(value):
                 raise InputError(f"{field} = {value} is out of range: it must be {right}.")
 
@@ -99,9 +102,3 @@ def _check_divisibility(config: ConfigDict, devices: int) -> None:
             f"sampling.batch_size = {config.sampling.batch_size} is not divisible by the {devices} devices:"
             f" use a multiple of {devices}."
         )
-
-
-def _get(config: ConfigDict, field: str) -> float:
-    for name in field.split("."):
-        config = config[name]
-    return config
