@@ -1,0 +1,60 @@
+"""Fields that cannot work are named with their value and a remedy."""
+
+import pytest
+from conftest import tiny_config
+
+from sagan_jax.data.digits import Digits
+from sagan_jax.errors import InputError
+from sagan_jax.training.evaluation import check_evaluation
+from sagan_jax.training.validation import validate_config
+
+WRONG = {
+    "train.batch_size=12": "not divisible by 8 devices times 1 accumulation steps = 8: .* such as 16",
+    "train.accumulation_steps=4": "16 is not divisible by 8 devices times 4 accumulation steps = 32: .* such as 32",
+    "sampling.batch_size=9": "sampling.batch_size = 9 is not divisible by the 8 devices",
+    "train.steps=0": "train.steps = 0 is out of range: it must be at least 1",
+    "train.ema_decay=1.0": "train.ema_decay = 1.0 is out of range: it must be at least 0 and less than 1",
+    "optimizer.generator.learning_rate=0.0": "optimizer.generator.learning_rate = 0.0 .* greater than 0",
+    "seed=-1": "seed = -1 is out of range: it must be at least 0",
+    "model.num_classes=-2": "model.num_classes = -2 is impossible",
+    "model.init='zeros'": "model.init = 'zeros' is unknown: choose one of xavier_uniform, orthogonal",
+    "model.compute_dtype='float16'": "model.compute_dtype = 'float16' is unknown: choose one of float32, bfloat16",
+    "evaluation.metrics=('fid',)": "evaluation.metrics names 'fid', which is unknown",
+    "data.resolution=48": "data.resolution = 48 is impossible",
+}
+
+
+def changed(change):
+    config = tiny_config()
+    field, _, value = change.partition("=")
+    config.update_from_flattened_dict({field: eval(value)})
+    return config
+
+
+def test_tiny_config_is_valid():
+    validate_config(tiny_config())
+
+
+@pytest.mark.parametrize("change", WRONG)
+def test_wrong_fields_are_refused(change):
+    with pytest.raises(InputError, match=WRONG[change]) as error:
+        validate_config(changed(change))
+    assert "\n" not in str(error.value)
+
+
+class Stream:
+    name = "stream"
+    class_names = ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "source", "message"),
+    [
+        ("evaluation.num_samples=19", Digits(16), "evaluation.num_samples = 19 is too few for 10 classes: .* 20"),
+        ("model.num_classes=0", Digits(16), "compares classes, but model.num_classes = 0"),
+        ("seed=0", Stream(), "needs random access to images, which stream lacks"),
+    ],
+)
+def test_metrics_that_cannot_be_measured_are_refused(change, source, message):
+    with pytest.raises(InputError, match=message):
+        check_evaluation(changed(change), source)
