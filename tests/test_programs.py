@@ -36,22 +36,22 @@ def rows(workdir):
 
 
 def test_digits_are_learned_and_the_run_continues(tmp_path):
-    flags = ["--config=configs/digits.py", f"--workdir={tmp_path}", "--config.log.pictures_every_steps=100"]
+    flags = ["--config=configs/digits.py", f"--workdir={tmp_path}"]
     first = run_main(*flags, "--config.train.steps=100", "--config.evaluation.metrics=()")
     assert first.returncode == 0, first.stderr
-    second = run_main(*flags, "--config.train.steps=500")
+    second = run_main(*flags, "--config.train.steps=1000")
     assert second.returncode == 0, second.stderr
-    assert "continuing at step 100 of 500" in second.stdout
-    assert "step 500/500" in second.stdout
+    assert "continuing at step 100 of 1,000" in second.stdout
+    assert "step 1,000/1,000" in second.stdout
     assert "images/s" in second.stdout
     for kind in ("samples", "attention"):
-        path = tmp_path / kind / "00000500.png"
+        path = tmp_path / kind / "00001000.png"
         assert str(path) in second.stdout
         assert Image.open(path).size[0] > 300
     measured = rows(tmp_path)[-1]
-    # A fifth of the demo's steps: far from chance (0.1) already, and no single digit per class.
-    assert measured["eval/class_agreement"] > 0.3
-    assert measured["eval/class_diversity"] > 0.3
+    # After two fifths of the demo's steps, which reached 0.96 and 0.76: far from chance (0.1) and from collapse (0).
+    assert measured["eval/class_agreement"] > 0.8
+    assert measured["eval/class_diversity"] > 0.6
 
 
 @pytest.fixture(scope="module", params=["array_record", "tfrecord"])
