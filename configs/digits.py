@@ -1,6 +1,6 @@
 """scikit-learn's handwritten digits at 16 px: the demo of `make train`.
 
-Source: learning rates found by trial; the rest follows the authors' ImageNet setting at 1/8 of its width.
+Source: learning rates found by trial; the rest follows the authors at 1/8 (D: 1/4) of the width.
 Command: python -m sagan_jax.main --config=configs/digits.py
 Hardware: 2 CPU cores, 2.5 minutes.
 Result: a classifier reads 100 % of the samples as asked; spread within a class 71 % of the real digits.
@@ -16,8 +16,8 @@ def get_config() -> ConfigDict:
     config.data.update(source="digits", resolution=16)
     config.model.num_classes = 10
     config.model.generator.update(channels=8, attention=(8,))
-    config.model.discriminator.update(channels=8, attention=(8,))
-    config.train.update(steps=2500, batch_size=64, ema_start_step=200)
+    config.model.discriminator.update(channels=16, attention=(8,))
+    config.train.update(steps=2000, batch_size=64, ema_start_step=200)
     config.optimizer.generator.learning_rate = 4e-4
     config.optimizer.discriminator.learning_rate = 1.6e-3
     config.log.pictures_every_steps = 500
