@@ -71,9 +71,10 @@ def parse_flags(argv: list[str]) -> list[str]:
 
 def unknown_field(argv: list[str]) -> str | None:
     """What to say of the first --config.FIELD that no config has."""
+    known = list(flat_fields(default_config()))
     for argument in argv:
         field = argument.partition("=")[0].lstrip("-").removeprefix("config.")
-        if argument.lstrip("-").startswith("config.") and field not in (known := list(flat_fields(default_config()))):
+        if argument.lstrip("-").startswith("config.") and field not in known:
             near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
             hint = f"did you mean --config.{near[0]}?" if near else "sagan_jax/config.py lists all fields."
             return f"--config.{field} is unknown: {hint}"

@@ -32,7 +32,7 @@ def changed(change):
 
 
 def test_tiny_config_is_valid():
-    validate_config(tiny_config())
+    assert validate_config(tiny_config()) is None
 
 
 @pytest.mark.parametrize("change", WRONG)

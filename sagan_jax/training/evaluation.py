@@ -7,7 +7,8 @@ from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import InputError
 from sagan_jax.metrics.small_images import METRICS
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.training.sampling import Sampler, Tree
+from sagan_jax.training.sampling import Sampler
+from sagan_jax.training.state import Tree
 
 MOST_REAL_IMAGES = 10_000  # the metrics fit a classifier to raw pixels, which more would only slow down
 
@@ -38,7 +39,7 @@ def evaluate(
 
     Samples are balanced over the classes and drawn from a stream of the config's seed.
     """
-    count, classes = config.evaluation.num_samples, max(1, config.model.num_classes)
+    count, classes = config.evaluation.num_samples, config.model.num_classes
     fake_labels = np.arange(count, dtype=np.int32) % classes
     latents = sampler.fixed_latents(count, stream(config.seed, "evaluation"))
     fake_images = sampler.images(variables, latents, fake_labels)

@@ -15,8 +15,7 @@ from sagan_jax.models.generator import Generator, draw_latents
 from sagan_jax.models.spectral_norm import converged_stats
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.sharding import image_sharding, replicated
-
-Tree = Any
+from sagan_jax.training.state import Tree
 
 
 class Sampler:
