@@ -11,12 +11,17 @@ def default_config() -> ConfigDict:
     config.seed = 0  # every random number and the data order follow from this and the step
 
     config.data = data = ConfigDict()
-    data.source = "tfds:imagenet2012"  # "digits", "tfds:NAME" or "folder:PATH" (one subfolder per class)
+    data.source = "tfds:imagenet2012"  # "prepared:DIR", "folder:PATH" (or a zip), "tfds:NAME" or "digits"
     data.split = "train"  # split of a TFDS data set
-    data.data_dir = ""  # where TFDS data lies; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
+    data.data_dir = ""  # where TFDS data lies, here or gs://; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
+    data.cache_dir = ""  # where prepared data in a bucket is copied to; empty: ~/.cache/sagan_jax
     data.resolution = 128  # side of the square images in pixels: 16, 32, ..., 512
     data.flip = False  # mirror each real image with probability 1/2; the authors do not
-    data.read_threads = 16  # images decoded at a time, per process
+    data.class_sampling = "uniform"  # of generated labels, as the authors do; or "empirical": as in the data
+    data.real_class_sampling = "empirical"  # each image once per epoch; or "uniform": each class equally often
+    data.residency = "auto"  # "device": all images on each device; "host": read as needed; "auto": device if small
+    data.resident_gib = 4.0  # largest data set that "auto" puts on the devices, GiB of uint8 pixels
+    data.read_threads = 16  # that load images, per process
     data.prefetch_steps = 2  # steps whose images are kept ready
 
     config.model = model = ConfigDict()

@@ -55,20 +55,11 @@ class Trainer:
     def __post_init__(self):
         self.recipe = build_recipe(self.config)
         self.mesh = make_mesh(jax.devices()[: self.devices])
-        self.step = compile_step(self.recipe, self.mesh)
-        train = self.config.train
-        self.pipeline = Pipeline(
-            Digits(16),
-            seed=self.config.seed,
-            updates=train.discriminator_updates,
-            batch_size=train.batch_size,
-            read_threads=2,
-            prefetch_steps=1,
-            conditional=self.config.model.num_classes > 0,
-        )
+        self.step = compile_step(self.recipe, self.mesh, self.config.data.resolution)
+        self.pipeline = Pipeline(self.config, Digits(self.config.data.resolution))
 
     def fresh_state(self):
-        create = functools.partial(create_state, self.recipe.networks, self.recipe.optimizers, self.recipe.latent_size)
+        create = functools.partial(create_state, self.recipe.networks, self.recipe.optimizers, self.recipe.prior)
         return jax.jit(create, out_shardings=replicated(self.mesh))(stream(self.config.seed, "initial weights"))
 
     def batch(self, step):
@@ -77,7 +68,7 @@ class Trainer:
     def run(self, state, steps):
         key, metrics = stream(self.config.seed, "train"), None
         for _ in range(steps):
-            state, metrics = self.step(state, self.batch(int(state.step)), key)
+            state, metrics = self.step(state, None, self.batch(int(state.step)), key)
         return state, metrics
 
 

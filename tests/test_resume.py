@@ -59,6 +59,19 @@ def test_six_steps_equal_three_plus_three(tmp_path, capsys):
         train_and_evaluate(config_for(5), str(halves))
 
 
+def test_residency_changes_nothing_even_in_the_middle_of_a_run(tmp_path):
+    """Indices into resident images and streamed batches, and both in turns, give the same weights."""
+    states = []
+    for name, residency in (("device", ("device", "device")), ("turns", ("host", "device"))):
+        for steps, where in zip((2, 4), residency, strict=True):
+            config = config_for(steps)
+            config.data.update(residency=where, real_class_sampling="uniform", class_sampling="empirical")
+            train_and_evaluate(config, str(tmp_path / name))
+        states.append(newest_state(tmp_path / name, config))
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    assert int(states[0].step) == 4
+
+
 def test_newest_and_milestone_checkpoints_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2, keep_every_steps=4)
     state = {"weights": jax.device_put(np.arange(3.0), replicated(make_mesh()))}

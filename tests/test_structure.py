@@ -19,7 +19,9 @@ ALLOWED = {
     "metrics": {"errors"},
     "data": {"errors", "runtime"},
     "training": {"errors", "config", "models", "runtime", "metrics", "data"},
+    "preparation": {"errors", "data", "runtime"},
     "main": {"errors", "config", "training", "runtime"},
+    "prepare": {"errors", "data", "preparation"},
 }
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 

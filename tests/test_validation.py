@@ -20,6 +20,9 @@ WRONG = {
     "model.init='zeros'": "model.init = 'zeros' is unknown: choose one of xavier_uniform, orthogonal",
     "model.compute_dtype='float16'": "model.compute_dtype = 'float16' is unknown: choose one of float32, bfloat16",
     "evaluation.metrics=('fid',)": "evaluation.metrics names 'fid', which is unknown",
+    "data.residency='gpu'": "data.residency = 'gpu' is unknown: choose from auto, device, host",
+    "data.class_sampling='even'": "data.class_sampling = 'even' is unknown: choose from uniform, empirical",
+    "data.resident_gib=-1.0": "data.resident_gib = -1.0 is out of range",
     "data.resolution=48": "data.resolution = 48 is impossible",
 }
 

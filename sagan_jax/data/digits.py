@@ -9,22 +9,23 @@ LEVELS = 16  # grey values run from 0 to this
 
 
 class Digits:
-    """All digits in memory, resized once."""
+    """An `ImageSource` of all digits, in memory, resized once."""
 
     name: str = "digits"
     class_names: tuple[str, ...] = tuple(str(digit) for digit in range(10))
 
     def __init__(self, resolution: int):
-        grey, self.labels = load_digits(return_X_y=True)
+        grey, labels = load_digits(return_X_y=True)
         grey = np.round(grey.reshape(-1, SIDE, SIDE) * (255 / LEVELS)).astype(np.uint8)
         self.images = np.stack([_enlarge(image, resolution) for image in grey])
+        self.labels = labels.astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def load(self, index: int) -> tuple[np.ndarray, int]:
+    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `ImageSource.load`."""
-        return self.images[index], int(self.labels[index])
+        return self.images[indices], self.labels[indices]
 
 
 def _enlarge(grey: np.ndarray, resolution: int) -> np.ndarray:

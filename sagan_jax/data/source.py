@@ -21,11 +21,15 @@ class ImageSource(Protocol):
     name: str
     class_names: tuple[str, ...]
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """[N] int32, or None where labels are only known once an image is read."""
+
     def __len__(self) -> int:
         """Number of images."""
 
-    def load(self, index: int) -> tuple[np.ndarray, int]:
-        """Image [H, W, 3] uint8 at the resolution of the run, and its label."""
+    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images [n, H, W, 3] uint8 at the resolution of the run, and their labels [n] int32."""
 
 
 class ImageStream(Protocol):
@@ -42,7 +46,7 @@ class ImageStream(Protocol):
         """Number of images over all processes."""
 
     def read(self, seed: int, first_image: int, threads: int, ahead: int) -> Iterator[tuple[np.ndarray, int]]:
-        """Endless shuffled images of this process from its `first_image`-th on, as `ImageSource.load` gives them.
+        """Endless shuffled images of this process from its `first_image`-th on: [H, W, 3] uint8 and label.
 
         Up to `ahead` images are decoded in advance, `threads` at a time.
         """
@@ -55,22 +59,50 @@ def open_source(config: ConfigDict) -> ImageSource | ImageStream:
       InputError: it is unknown, missing or damaged; the message says how to prepare it.
     """
     # Each kind imports its own libraries, so that none needs those of the others.
-    kind, _, rest = config.data.source.partition(":")
+    data = config.data
+    kind, _, rest = data.source.partition(":")
     match kind:
         case "digits" if not rest:
             from sagan_jax.data.digits import Digits
 
-            return Digits(config.data.resolution)
-        case "folder" if rest:
-            from sagan_jax.data.folder import ImageFolder
+            return Digits(data.resolution)
+        case "prepared" if rest:
+            from sagan_jax.data.prepared import PreparedImages
 
-            return ImageFolder(rest, config.data.resolution)
+            return PreparedImages(rest, data.resolution, data.cache_dir)
+        case "folder" if rest:
+            from sagan_jax.data.files import open_files
+
+            return open_files(rest, data.resolution)
         case "tfds" if rest:
             from sagan_jax.data.tfds_source import open_tfds
 
-            return open_tfds(rest, config.data.split, config.data.data_dir, config.data.resolution)
+            return open_tfds(rest, data.split, data.data_dir, data.resolution)
         case _:
             raise InputError(
-                f"data.source = {config.data.source!r} is unknown: it must be digits, tfds:NAME"
-                " (such as tfds:cifar10) or folder:PATH."
+                f"data.source = {data.source!r} is unknown: it must be digits, prepared:DIR (made by"
+                " python -m sagan_jax.prepare), folder:PATH (a folder or zip) or tfds:NAME (such as tfds:cifar10)."
             )
+
+
+def class_counts(source: ImageSource | ImageStream) -> np.ndarray | None:
+    """Images per class [number of classes], or None where that is only known once all are read."""
+    labels = source.labels if isinstance(source, ImageSource) else None
+    return None if labels is None else np.bincount(labels, minlength=len(source.class_names))
+
+
+def class_frequencies(config: ConfigDict, source: ImageSource | ImageStream) -> tuple[float, ...]:
+    """The share of each class among generated labels; empty where all are alike.
+
+    Raises:
+      InputError: `data.class_sampling` wants those of the data, which are not known.
+    """
+    if config.data.class_sampling == "uniform" or not config.model.num_classes:
+        return ()
+    counts = class_counts(source)
+    if counts is None:
+        raise InputError(
+            f"data.class_sampling = 'empirical' needs the labels of all images, which {source.name} does not list:"
+            " prepare it with python -m sagan_jax.prepare, or use 'uniform'."
+        )
+    return tuple((counts / counts.sum()).tolist())

@@ -7,7 +7,6 @@ the records undecoded, so both kinds go through the same decoder, crop and resiz
 import collections
 import concurrent.futures
 import contextlib
-import io
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,27 +14,34 @@ from typing import Any
 import jax
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
-from sagan_jax.data.transforms import UNREADABLE, square_rgb
+from sagan_jax.data.encoded import Decoded, EncodedImage, decode
 from sagan_jax.errors import InputError
 
+FILE_FORMATS = (tfds.core.FileFormat.ARRAY_RECORD, tfds.core.FileFormat.TFRECORD)
 SHUFFLE_BUFFER = 10_000  # undecoded images a stream shuffles within, per process
 
 
-def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "TfdsArrays | TfdsStream":
-    """The split of a prepared TFDS data set.
+def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "Decoded | TfdsStream":
+    """The split of a TFDS data set as a source for training: ArrayRecord data by random access, TFRecord as a stream.
 
     Args:
-      name: such as "cifar10" or "imagenet2012:5.1.0".
-      split: such as "train" or "train[:90%]".
-      data_dir: where TFDS data lies; empty for TFDS's default.
+      name, split, data_dir: see `TfdsImages`.
       resolution: side of the images to make.
 
     Raises:
-      InputError: unknown name or split, data not prepared, no image in its records, or a
-        TFRecord data set where TensorFlow is not installed.
+      InputError: see `TfdsImages`.
     """
+    images = TfdsImages(name, split, data_dir)
+    if not images.random_access:
+        return TfdsStream(images, resolution)
+    records = images.records(split)
+    return Decoded(
+        images.name, images.class_names, None, len(images), lambda i: images.encoded(records[i], i), resolution
+    )
+
+
+def _checked_builder(name: str, split: str, data_dir: str) -> tfds.core.DatasetBuilder:
     builder = _prepared_builder(name, data_dir)
     field = f"data.source = 'tfds:{name}'"
     try:
@@ -48,13 +54,10 @@ def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "TfdsArr
     if "image" not in builder.info.features:
         fields = ", ".join(sorted(builder.info.features))
         raise InputError(f"{field}: its records have {fields}, but no 'image': choose a data set of images.")
-    match builder.info.file_format:
-        case tfds.core.FileFormat.ARRAY_RECORD:
-            return TfdsArrays(builder, name, split, resolution)
-        case tfds.core.FileFormat.TFRECORD:
-            return TfdsStream(builder, name, split, resolution)
-        case other:
-            raise InputError(f"{field} is stored as {other.value}: prepare it with file_format='array_record'.")
+    if builder.info.file_format not in FILE_FORMATS:
+        stored = builder.info.file_format.value
+        raise InputError(f"{field} is stored as {stored}: prepare it with file_format='array_record'.")
+    return builder
 
 
 def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -93,81 +96,108 @@ def _quiet_absl() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _TfdsSplit:
-    """What both kinds of TFDS data share: names, size, and decoding one record."""
+class TfdsImages:
+    """`EncodedImages` in a split of TFDS data on this machine or in a bucket.
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, name: str, split: str, resolution: int):
-        self.name = f"tfds:{name} {builder.info.version} {split}"
-        self.builder = builder
+    Args:
+      name: such as "cifar10" or "imagenet2012:5.1.0".
+      split: such as "train" or "train[:90%]".
+      data_dir: where TFDS data lies; empty for TFDS's default.
+
+    Raises:
+      InputError: unknown name or split, data not prepared, no image in its records, or a
+        TFRecord data set where TensorFlow is not installed.
+    """
+
+    def __init__(self, name: str, split: str, data_dir: str):
+        self._arguments = (name, split, data_dir)
+        self.builder = _checked_builder(name, split, data_dir)
+        self.random_access = self.builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD
+        if not self.random_access:
+            _require_tensorflow(name, self.builder)
+        self.name = f"tfds:{name} {self.builder.info.version} {split}"
         self.split = split
-        self.resolution = resolution
-        self.num_images = builder.info.splits[split].num_examples
-        label = dict(builder.info.features).get("label")
+        self.num_images = self.builder.info.splits[split].num_examples
+        label = dict(self.builder.info.features).get("label")
         self.class_names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ("all",)
         self.decoders = {"image": tfds.decode.SkipDecoding()}
 
     def __len__(self) -> int:
         return int(self.num_images)
 
-    def decode(self, record: dict[str, Any]) -> tuple[np.ndarray, int]:
-        """See `ImageSource.load`."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TfdsImages, self._arguments  # a builder may hold what cannot be pickled
+
+    def records(self, split: Any) -> Any:
+        """The records of a part of the split, in the order of the files; a sequence where there is random access."""
+        if self.random_access:
+            return self.builder.as_data_source(split=split, decoders=self.decoders)
+        in_order = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
+        records = self.builder.as_dataset(split=split, decoders=self.decoders, read_config=in_order)
+        return records.as_numpy_iterator()
+
+    def shard(self, index: int, count: int) -> Iterator[EncodedImage]:
+        """See `EncodedImages.shard`."""
+        for position, record in enumerate(self.records(tfds.even_splits(self.split, count)[index])):
+            yield self.encoded(record, f"{position} of part {index + 1}/{count}")
+
+    def identity(self) -> str:
+        """See `EncodedImages.identity`; TFDS versions stand for their contents."""
+        return f"{self.builder.info.full_name} {self.split} {len(self)} {self.builder.info.file_format.value}"
+
+    def encoded(self, record: dict[str, Any], position: Any) -> EncodedImage:
+        """The image of a record; its position is for messages."""
         label = int(record["label"]) if len(self.class_names) > 1 else 0
-        try:
-            with Image.open(io.BytesIO(record["image"])) as image:
-                return square_rgb(image, self.resolution), label
-        except UNREADABLE as error:
-            raise InputError(
-                f"{self.name} has an unreadable image of class {label} ({error}): prepare it again."
-            ) from error
+        return EncodedImage(f"{self.name}, image {position}", label, lambda: record["image"])
 
 
-class TfdsArrays(_TfdsSplit):
-    """An `ImageSource` over ArrayRecord files."""
-
-    def __init__(self, builder: tfds.core.DatasetBuilder, name: str, split: str, resolution: int):
-        super().__init__(builder, name, split, resolution)
-        self.records = builder.as_data_source(split=split, decoders=self.decoders)
-
-    def load(self, index: int) -> tuple[np.ndarray, int]:
-        """See `ImageSource.load`."""
-        return self.decode(self.records[index])
-
-
-class TfdsStream(_TfdsSplit):
+class TfdsStream:
     """An `ImageStream` over TFRecord files; each process reads its own even share of the split.
 
     The order of an epoch is a function of (seed, epoch, number of processes): files are
     shuffled, then records within a buffer of SHUFFLE_BUFFER.
     """
 
-    def __init__(self, builder: tfds.core.DatasetBuilder, name: str, split: str, resolution: int):
-        super().__init__(builder, name, split, resolution)
-        try:
-            import tensorflow  # noqa: F401
-        except ImportError as error:
-            raise InputError(
-                f"data.source = 'tfds:{name}': {builder.data_dir} has TFRecord files, which need TensorFlow:"
-                " pip install 'sagan_jax[tfds]', or prepare them with file_format='array_record'."
-            ) from error
-        self.share = tfds.even_splits(split, jax.process_count())[jax.process_index()]
-        self.share_size = builder.info.splits[self.share].num_examples
+    def __init__(self, images: TfdsImages, resolution: int):
+        self.name, self.class_names = images.name, images.class_names
+        self.images = images
+        self.resolution = resolution
+        self.share = tfds.even_splits(images.split, jax.process_count())[jax.process_index()]
+        self.share_size = images.builder.info.splits[self.share].num_examples
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def read(self, seed: int, first_image: int, threads: int, ahead: int) -> Iterator[tuple[np.ndarray, int]]:
         """See `ImageStream.read`."""
-        return _map_ahead(self.decode, self._records(seed, first_image), threads, ahead)
+        return _map_ahead(self._load, self._records(seed, first_image), threads, ahead)
+
+    def _load(self, record: dict[str, Any]) -> tuple[np.ndarray, int]:
+        file = self.images.encoded(record, f"of label {record.get('label')}")
+        return decode(file, self.resolution), file.label
 
     def _records(self, seed: int, first_image: int) -> Iterator[dict[str, Any]]:
         epoch, offset = divmod(first_image, self.share_size)
         while True:
             epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
             read_config = tfds.ReadConfig(shuffle_seed=epoch_seed, try_autocache=False)
-            records = self.builder.as_dataset(
-                split=self.share, shuffle_files=True, decoders=self.decoders, read_config=read_config
+            records = self.images.builder.as_dataset(
+                split=self.share, shuffle_files=True, decoders=self.images.decoders, read_config=read_config
             )
             # Skipped records are shuffled but never decoded.
             records = records.shuffle(min(SHUFFLE_BUFFER, self.share_size), seed=epoch_seed).skip(offset).prefetch(256)
             yield from records.as_numpy_iterator()
             epoch, offset = epoch + 1, 0
+
+
+def _require_tensorflow(name: str, builder: tfds.core.DatasetBuilder) -> None:
+    try:
+        import tensorflow  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"data.source = 'tfds:{name}': {builder.data_dir} has TFRecord files, which need TensorFlow:"
+            " pip install 'sagan_jax[tfds]', or prepare them with file_format='array_record'."
+        ) from error
 
 
 def _map_ahead(function: Callable[[Any], Any], items: Iterator[Any], threads: int, ahead: int) -> Iterator[Any]:

@@ -13,15 +13,6 @@ from sagan_jax.models.layers import Conv, Dense, Numerics
 IMAGE_CHANNELS = 3
 
 
-def draw_latents(
-    generator: "Generator", batch_size: int, latent_size: int, key: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Latents [B, Z] ~ N(0, I) and labels [B] int32 uniform over the classes (all 0 if there are none)."""
-    latents_key, labels_key = jax.random.split(key)
-    latents = jax.random.normal(latents_key, (batch_size, latent_size))
-    return latents, jax.random.randint(labels_key, (batch_size,), 0, max(1, generator.num_classes))
-
-
 class Generator(nn.Module):
     """Dense to 4x4, residual blocks that double the side, attention where asked for, BN, ReLU, 3x3, tanh.
 

@@ -1,5 +1,6 @@
 """Pictures for people: a sheet of samples, and where points of an image look."""
 
+import io
 from collections.abc import Sequence
 
 import matplotlib
@@ -91,6 +92,13 @@ def distinct_queries(weights: np.ndarray, count: int) -> list[int]:
         distance[chosen] = -1.0
         chosen.append(int(distance.argmax()))
     return chosen
+
+
+def encoded_png(image: np.ndarray) -> bytes:
+    """The PNG file of an image [H, W, 3] uint8."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()
 
 
 def _attention_row(

@@ -1,8 +1,9 @@
 """Images per second and the display of progress."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tqdm
 
@@ -20,6 +21,7 @@ class Throughput:
         self._clock = clock
         self._start: float | None = None
         self._steps = 0
+        self._waited = 0.0
 
     @property
     def paused(self) -> bool:
@@ -29,17 +31,28 @@ class Throughput:
     def count_step(self) -> None:
         """Counts one step. The clock starts with the end of the first one, which compiles."""
         if self._start is None:
-            self._start = self._clock()
+            self._start, self._waited = self._clock(), 0.0
         else:
             self._steps += 1
 
+    @contextlib.contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Around the wait for the images of a step."""
+        start = self._clock()
+        yield
+        self._waited += self._clock() - start
+
     def report(self) -> dict[str, float]:
-        """`steps_per_s` and `images_per_s` since the last report; empty before there is a step to time."""
+        """What happened since the last report; empty before there is a step to time.
+
+        `steps_per_s`, `images_per_s`, and `data_wait`, the share of the time spent waiting for images.
+        """
         if self._start is None or not self._steps:
             return {}
-        rate = self._steps / max(self._clock() - self._start, 1e-9)
-        self._start, self._steps = self._clock(), 0
-        return {"steps_per_s": rate, "images_per_s": rate * self._images_per_step}
+        seconds = max(self._clock() - self._start, 1e-9)
+        rate, wait = self._steps / seconds, self._waited / seconds
+        self._start, self._steps, self._waited = self._clock(), 0, 0.0
+        return {"steps_per_s": rate, "images_per_s": rate * self._images_per_step, "data_wait": wait}
 
     def pause(self) -> None:
         """Forgets what was counted: something other than training comes now."""
@@ -69,6 +82,7 @@ class Progress:
         if speed:
             rate = speed["images_per_s"]
             text += f"  {rate:,.0f} images/s" if rate >= 10 else f"  {rate:.2f} images/s"
+            text += f"  waiting for data {speed['data_wait']:.1%}"
         if self._bar.disable:
             remaining = f"  {duration((self._total - step) / speed['steps_per_s'])} left" if speed else ""
             print(f"step {step:,}/{self._total:,}  {text}{remaining}", flush=True)

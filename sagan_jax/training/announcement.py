@@ -1,14 +1,18 @@
 """What a run says about itself before the first step."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import numpy as np
 from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.config import flat_fields
-from sagan_jax.data.source import ImageSource, ImageStream
+from sagan_jax.data.overview import class_table
+from sagan_jax.data.source import ImageSource, ImageStream, class_counts
 from sagan_jax.training.state import TrainState
 
 
@@ -19,6 +23,11 @@ def announce(
     for field, value in flat_fields(config).items():
         print(f"config.{field} = {value!r}")
     print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}")
+    counts = class_counts(source)
+    if counts is not None:
+        (folder / "classes.txt").write_text("\n".join(class_table(source.class_names, counts)) + "\n")
+    for remark in remarks(config, source):
+        print(f"note: {remark}")
     listing = folder / "parameters.txt"
     networks = {"generator": state.generator.params, "discriminator": state.discriminator.params}
     for name, params in networks.items():
@@ -29,6 +38,33 @@ def announce(
     print(f"devices        {mesh.devices.size} x {device.device_kind}{processes}, jax {jax.__version__}")
     start = "starting" if int(state.step) == 0 else "continuing"
     print(f"{start} at step {int(state.step):,} of {config.train.steps:,} in {folder}", flush=True)
+
+
+def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[str]:
+    """Sentences on what `prepare` would save, and on what a stream cannot promise."""
+    kind, _, rest = config.data.source.partition(":")
+    if kind in ("folder", "tfds"):
+        given = rest if kind == "folder" else config.data.source
+        command = f"python -m sagan_jax.prepare --source={given} --out=DIR --resolution={config.data.resolution}"
+        yield (
+            f"images are decoded and resized while they are read{_decoding_speed(source)}; {command} does it once,"
+            " and data.source=prepared:DIR then reads finished pixels"
+        )
+    if not isinstance(source, ImageSource):
+        yield (
+            "TFRecord data is a stream: a resumed run goes on with the images that would have followed only on the"
+            " same number of processes and version of TensorFlow; prepared data has no such limit"
+        )
+
+
+def _decoding_speed(source: ImageSource | ImageStream) -> str:
+    if not isinstance(source, ImageSource):
+        return ""
+    indices = np.linspace(0, len(source) - 1, 16).round().astype(int)
+    source.load(indices[:1])  # opens files
+    start = time.perf_counter()
+    source.load(indices)
+    return f" (about {len(indices) / (time.perf_counter() - start):,.0f} images/s per core here)"
 
 
 def _classes(names: tuple[str, ...]) -> str:

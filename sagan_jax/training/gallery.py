@@ -6,6 +6,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from sagan_jax.data.overview import class_examples
+from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.writer import RunWriter
@@ -20,12 +22,12 @@ class Gallery:
 
     Args:
       config: of the run, with `model.num_classes` known.
-      class_names: one per label.
+      source: the data set, for class names and real images.
       sampler: for the run's generator.
       writer: where the pictures go.
     """
 
-    def __init__(self, config: ConfigDict, class_names: tuple[str, ...], sampler: Sampler, writer: RunWriter):
+    def __init__(self, config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, writer: RunWriter):
         self._sampler = sampler
         self._writer = writer
         self._freeze_key = stream(config.seed, "standing statistics")
@@ -33,7 +35,7 @@ class Gallery:
         if config.model.num_classes:
             rows = min(config.log.sheet_classes, config.model.num_classes)
             row_labels = np.linspace(0, config.model.num_classes - 1, rows).round().astype(np.int32)
-            self._row_names = tuple(class_names[label] for label in row_labels)
+            self._row_names = tuple(source.class_names[label] for label in row_labels)
             # One latent per column: down a column only the class changes.
             self._latents = np.tile(sampler.fixed_latents(self._columns, key), (rows, 1))
         else:
@@ -42,6 +44,21 @@ class Gallery:
             self._row_names = ("",) * rows
             self._latents = sampler.fixed_latents(rows * self._columns, key)
         self._labels = np.repeat(row_labels, self._columns)
+        self._source = source
+        self._row_labels = row_labels
+
+    def draw_real(self) -> Path | None:
+        """Writes a sheet of real images with the rows of the sample sheets; None if the labels are not known."""
+        if not isinstance(self._source, ImageSource) or self._source.labels is None:
+            return None
+        if any(self._row_names):
+            images = class_examples(self._source, self._row_labels, self._columns)
+        else:
+            count = len(self._row_names) * self._columns
+            indices = np.linspace(0, len(self._source) - 1, count).round().astype(int)
+            images, _ = self._source.load(indices)
+            images = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
+        return self._writer.picture(0, "real", sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 
     def freeze(self, state: TrainState) -> Tree:
         """The averaged generator's variables for sampling."""

@@ -3,20 +3,22 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.data.batch import Batch
-from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
-from sagan_jax.data.source import ImageSource, ImageStream, open_source
+from sagan_jax.data.pipeline import resolve_num_classes
+from sagan_jax.data.residency import Feed, open_feed, real_batch
+from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies, open_source
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated, to_global
+from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated
 from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
@@ -28,6 +30,7 @@ from sagan_jax.training.state import TrainState, create_state
 from sagan_jax.training.step import Metrics, Recipe, build_recipe, train_step
 from sagan_jax.training.validation import free_fields, validate_config
 
+StepFunction = Callable[[TrainState, Batch | None, Any, jax.Array], tuple[TrainState, Metrics]]
 SHOWN = ("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy")  # on the terminal, with the gammas
 
 
@@ -41,7 +44,7 @@ class Run:
 
     config: ConfigDict
     source: ImageSource | ImageStream
-    mesh: Mesh
+    feed: Feed
     recipe: Recipe
     checkpoints: Checkpoints
     sampler: Sampler
@@ -82,14 +85,16 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     settings = config.checkpoint
     checkpoints = Checkpoints(folder / "checkpoints", settings.keep, settings.keep_every_steps)
     check_continuation(config, source, folder, checkpoints.newest_step())
-    mesh, recipe = make_mesh(), build_recipe(config)
+    mesh, recipe = make_mesh(), build_recipe(config, class_frequencies(config, source))
     state = initial_state(config, recipe, mesh, checkpoints)
     announce(config, source, mesh, state, folder)
+    feed = open_feed(config, source, mesh)
 
-    sampler = Sampler(recipe.networks.generator, recipe.latent_size, mesh, **config.sampling)
+    sampler = Sampler(recipe.networks.generator, recipe.prior, mesh, **config.sampling)
     writer = RunWriter(folder, int(state.step))
-    gallery = Gallery(config, source.class_names, sampler, writer)
-    return Run(config, source, mesh, recipe, checkpoints, sampler, gallery, writer), state
+    gallery = Gallery(config, source, sampler, writer)
+    gallery.draw_real()
+    return Run(config, source, feed, recipe, checkpoints, sampler, gallery, writer), state
 
 
 def check_continuation(config: ConfigDict, source: ImageSource | ImageStream, folder: Path, saved: int | None) -> None:
@@ -113,7 +118,7 @@ def check_continuation(config: ConfigDict, source: ImageSource | ImageStream, fo
 
 def initial_state(config: ConfigDict, recipe: Recipe, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
     """The newest saved state, or a fresh one where nothing is saved; on all devices of the mesh."""
-    fresh = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.latent_size)
+    fresh = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.prior)
     create = jax.jit(fresh, out_shardings=replicated(mesh))
     key = stream(config.seed, "initial weights")
     newest = checkpoints.newest_step()
@@ -126,13 +131,16 @@ def train(run: Run, state: TrainState) -> TrainState:
     """Takes the steps that are left, from the first not yet taken to `train.steps`."""
     config, total = run.config, run.config.train.steps
     first_step = int(state.step)
-    step_function = compile_step(run.recipe, run.mesh)
+    step_function = compile_step(run.recipe, run.feed.mesh, config.data.resolution)
     key = stream(config.seed, "train")
     throughput = Throughput(config.train.batch_size * config.train.discriminator_updates)
     progress = Progress(first_step, total)
+    inputs = run.feed.inputs(first_step, total)
 
-    for step, batch in enumerate(batches(run, first_step), start=first_step + 1):
-        state, metrics = step_function(state, to_global(batch_sharding(run.mesh), batch), key)
+    for step in range(first_step + 1, total + 1):
+        with throughput.waiting_for_data():
+            step_inputs = next(inputs)
+        state, metrics = step_function(state, run.feed.resident, step_inputs, key)
         if throughput.paused:
             jax.block_until_ready(metrics)  # so that compilation and pauses are not counted
         throughput.count_step()
@@ -151,30 +159,19 @@ def train(run: Run, state: TrainState) -> TrainState:
     return state
 
 
-def compile_step(recipe: Recipe, mesh: Mesh) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]:
-    """`train_step` over the mesh: state on every device and donated, batch spread over the devices."""
+def compile_step(recipe: Recipe, mesh: Mesh, resolution: int) -> StepFunction:
+    """`train_step` over the mesh: state on every device and donated, batch spread over the devices.
+
+    The function takes the state, `Feed.resident`, the inputs of a step from `Feed.inputs`, and the run's key.
+    """
+
+    def step(state: TrainState, resident: Batch | None, inputs: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
+        return train_step(recipe, state, real_batch(resident, inputs, resolution), key)
+
     whole = replicated(mesh)
     return jax.jit(
-        functools.partial(train_step, recipe),
-        donate_argnums=0,
-        in_shardings=(whole, batch_sharding(mesh), whole),
-        out_shardings=whole,
+        step, donate_argnums=0, in_shardings=(whole, whole, batch_sharding(mesh), whole), out_shardings=whole
     )
-
-
-def batches(run: Run, first_step: int) -> Iterator[Batch]:
-    """The real images of the steps from `first_step` (counted from 0) to the last."""
-    config = run.config
-    pipeline = Pipeline(
-        run.source,
-        seed=config.seed,
-        updates=config.train.discriminator_updates,
-        batch_size=config.train.batch_size,
-        read_threads=config.data.read_threads,
-        prefetch_steps=config.data.prefetch_steps,
-        conditional=config.model.num_classes > 0,
-    )
-    return pipeline.batches(first_step, config.train.steps)
 
 
 def report(run: Run, step: int, metrics: Metrics, throughput: Throughput, progress: Progress) -> None:

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 
 from sagan_jax.data.transforms import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
-from sagan_jax.models.generator import Generator, draw_latents
+from sagan_jax.models.generator import Generator
+from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import converged_stats
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.sharding import image_sharding, replicated
@@ -23,15 +24,15 @@ class Sampler:
 
     Args:
       generator: the module.
-      latent_size: length of a latent.
+      prior: of latents and labels, for the standing statistics.
       mesh: the devices.
       batch_size: images per call, divisible by the number of devices.
       standing_batches: batches whose moments make up the standing statistics.
     """
 
-    def __init__(self, generator: Generator, latent_size: int, mesh: Mesh, *, batch_size: int, standing_batches: int):
+    def __init__(self, generator: Generator, prior: LatentPrior, mesh: Mesh, *, batch_size: int, standing_batches: int):
         self.generator = generator
-        self.latent_size = latent_size
+        self.prior = prior
         self.batch_size = batch_size
         self.standing_batches = standing_batches
         self.devices = mesh.devices.size
@@ -56,7 +57,7 @@ class Sampler:
     def fixed_latents(self, count: int, key: jax.Array) -> np.ndarray:
         """[count, Z] float32, standard normal; the first n are the same for every count >= n."""
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
-        return np.asarray(jax.vmap(lambda k: jax.random.normal(k, (self.latent_size,)))(keys))
+        return np.asarray(jax.vmap(lambda k: jax.random.normal(k, (self.prior.latent_size,)))(keys))
 
     def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Latents [N, Z] and labels [N] -> images [N, H, W, 3] uint8; any N."""
@@ -87,5 +88,5 @@ class Sampler:
         return to_uint8(images), maps
 
     def _random_batch_moments(self, variables: Tree, key: jax.Array) -> Tree:
-        latents, labels = draw_latents(self.generator, self.batch_size, self.latent_size, key)
+        latents, labels = self.prior.draw(self.batch_size, key)
         return batch_moments(self.generator, variables, latents, labels)

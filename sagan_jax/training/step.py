@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.transforms import random_flip, to_signed_float
-from sagan_jax.models.generator import draw_latents
+from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import largest_sigma
 from sagan_jax.runtime.randomness import named
 from sagan_jax.training.losses import AdversarialLoss, adversarial_loss
@@ -29,7 +29,7 @@ class Recipe:
 
     Attributes:
       networks, optimizers, loss: the modules and functions of the two players.
-      latent_size: length of a latent.
+      prior: of the latents and labels that the generator is given.
       accumulation_steps: equal pieces of a batch whose gradients are averaged.
       ema_decay, ema_start_step: of the averaged generator.
       flip: mirror half of the real images.
@@ -40,7 +40,7 @@ class Recipe:
     networks: Networks
     optimizers: Optimizers
     loss: AdversarialLoss
-    latent_size: int
+    prior: LatentPrior
     accumulation_steps: int
     ema_decay: float
     ema_start_step: int
@@ -48,13 +48,18 @@ class Recipe:
     unroll: bool
 
 
-def build_recipe(config: ConfigDict) -> Recipe:
-    """The recipe of a config whose `model.num_classes` is known. Raises InputError on impossible fields."""
+def build_recipe(config: ConfigDict, class_frequencies: tuple[float, ...] = ()) -> Recipe:
+    """The recipe of a config whose `model.num_classes` is known. Raises InputError on impossible fields.
+
+    Args:
+      config: of the run.
+      class_frequencies: of generated labels, see `LatentPrior`.
+    """
     return Recipe(
         networks=build_networks(config),
         optimizers=build_optimizers(config),
         loss=adversarial_loss(config.train.loss),
-        latent_size=config.model.latent_size,
+        prior=LatentPrior(config.model.latent_size, config.model.num_classes, class_frequencies),
         accumulation_steps=config.train.accumulation_steps,
         ema_decay=config.train.ema_decay,
         ema_start_step=config.train.ema_start_step,
@@ -107,7 +112,7 @@ def discriminator_update(
     real_images = to_signed_float(jnp.asarray(real.images))
     if recipe.flip:
         real_images = random_flip(real_images, flip_key)
-    latents, fake_labels = draw_latents(recipe.networks.generator, len(real.labels), recipe.latent_size, latents_key)
+    latents, fake_labels = recipe.prior.draw(len(real.labels), latents_key)
     fake_images: Any = recipe.networks.generator.apply(generator.variables, latents, fake_labels, train=True)
 
     def loss_of(params: Tree, piece: Any) -> tuple[jax.Array, Any]:
@@ -146,7 +151,7 @@ def generator_update(
 
     With accumulation each piece has batch-norm moments of its own; running moments take their mean.
     """
-    pieces = draw_latents(recipe.networks.generator, batch_size, recipe.latent_size, key)
+    pieces = recipe.prior.draw(batch_size, key)
 
     def loss_of(params: Tree, piece: Any) -> tuple[jax.Array, Any]:
         latents, labels = piece

@@ -4,6 +4,7 @@ import jax
 from ml_collections import ConfigDict
 
 from sagan_jax.config import flat_fields
+from sagan_jax.data.residency import RESIDENCES
 from sagan_jax.errors import InputError
 from sagan_jax.metrics.small_images import METRICS
 from sagan_jax.training.step import build_recipe
@@ -45,15 +46,30 @@ FRACTIONS = (
 )
 NOT_NEGATIVE = (
     "seed",
+    "data.resident_gib",
     "train.ema_start_step",
     "optimizer.generator.warmup_updates",
     "optimizer.discriminator.warmup_updates",
 )
 
 
+CHOICES = {
+    "data.class_sampling": ("uniform", "empirical"),
+    "data.real_class_sampling": ("empirical", "uniform"),
+    "data.residency": RESIDENCES,
+}
+# Fields, or groups of them, that no weight depends on. What data.source and data.split name is compared by contents.
+FREE = (
+    *("log", "checkpoint", "evaluation", "sampling"),
+    *("data.source", "data.split", "data.data_dir", "data.cache_dir", "data.residency", "data.resident_gib"),
+    *("data.read_threads", "data.prefetch_steps"),
+)
+
+
 def validate_config(config: ConfigDict) -> None:
     """Raises InputError at the first field that cannot work, naming it, its value and what would be right."""
     _check_ranges(config)
+    _check_choices(config)
     build_recipe(config)
     if config.model.num_classes < -1:
         raise InputError(
@@ -67,11 +83,10 @@ def validate_config(config: ConfigDict) -> None:
 
 
 def free_fields(config: ConfigDict) -> tuple[str, ...]:
-    """Fields, or groups of them, that may change when a run is continued, since no weight depends on them."""
-    free = ("log", "checkpoint", "evaluation", "sampling", "data.data_dir", "data.read_threads", "data.prefetch_steps")
+    """Fields, or groups of them, that may change when a run is continued."""
     schedules = (config.optimizer.generator.schedule, config.optimizer.discriminator.schedule)
     # A learning rate that decays does so over train.steps.
-    return (*free, "train.steps") if schedules == ("constant", "constant") else free
+    return (*FREE, "train.steps") if schedules == ("constant", "constant") else FREE
 
 
 def _check_ranges(config: ConfigDict) -> None:
@@ -86,6 +101,13 @@ def _check_ranges(config: ConfigDict) -> None:
             value = values[field]
             if not allowed(value):
                 raise InputError(f"{field} = {value} is out of range: it must be {right}.")
+
+
+def _check_choices(config: ConfigDict) -> None:
+    values = flat_fields(config)
+    for field, choices in CHOICES.items():
+        if values[field] not in choices:
+            raise InputError(f"{field} = {values[field]!r} is unknown: choose from {', '.join(choices)}.")
 
 
 def _check_divisibility(config: ConfigDict, devices: int) -> None:

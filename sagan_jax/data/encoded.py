@@ -1,0 +1,106 @@
+"""Images as people keep them: files still encoded, of any size and mode, in folders, archives or records."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from sagan_jax.data.resize import square_rgb
+from sagan_jax.errors import InputError
+
+# What Pillow and zipfile raise for a file that is no whole, sane image.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
+
+
+class EncodedImage(NamedTuple):
+    """One file.
+
+    Attributes:
+      name: for messages.
+      label: in [0, number of classes).
+      read: its bytes; may raise one of UNREADABLE.
+    """
+
+    name: str
+    label: int
+    read: Callable[[], bytes]
+
+
+class EncodedImages(Protocol):
+    """A finite data set of encoded images; it can be pickled, for other processes.
+
+    Attributes:
+      name: what the log calls it.
+      class_names: one per label, in label order; ("all",) where images have no classes.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def shard(self, index: int, count: int) -> Iterator[EncodedImage]:
+        """The `index`-th of `count` even, contiguous parts, always in the same order."""
+
+    def identity(self) -> str:
+        """A text that differs if the listing of images and labels differs."""
+
+
+class Decoded:
+    """An `ImageSource` that decodes, crops and resizes encoded files each time they are loaded.
+
+    Args:
+      name, class_names: of the data set.
+      labels: [N] int32, or None where they are only known once an image is read.
+      file: gives the encoded image of an index.
+      resolution: side of the images to make.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        class_names: tuple[str, ...],
+        labels: np.ndarray | None,
+        num_images: int,
+        file: Callable[[int], EncodedImage],
+        resolution: int,
+    ):
+        self.name = name
+        self.class_names = class_names
+        self.labels = labels
+        self.num_images = num_images
+        self.file = file
+        self.resolution = resolution
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `ImageSource.load`. Raises InputError, naming the file, if one cannot be decoded."""
+        files = [self.file(int(index)) for index in indices]
+        images = np.stack([decode(file, self.resolution) for file in files])
+        return images, np.asarray([file.label for file in files], np.int32)
+
+
+def decode(file: EncodedImage, resolution: int) -> np.ndarray:
+    """[resolution, resolution, 3] uint8. Raises InputError, naming the file, if it cannot be decoded."""
+    try:
+        with Image.open(io.BytesIO(file.read())) as image:
+            return square_rgb(image, resolution)
+    except UNREADABLE as error:
+        raise InputError(f"{file.name} is not a readable image ({error}): mend or delete it.") from error

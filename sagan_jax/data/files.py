@@ -1,0 +1,162 @@
+"""Image files in folders and zip archives, here or in a bucket."""
+
+import functools
+import hashlib
+import os
+import threading
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+from etils import epath
+
+from sagan_jax.data.encoded import Decoded, EncodedImage
+from sagan_jax.data.layout import CLASS_FILE, LABEL_FILE, is_image, layout_of
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.storage import is_remote
+
+
+class ImageFiles:
+    """`EncodedImages` in a folder or zip archive, or in several that together are one data set.
+
+    The images are in the order of their names, so it does not matter how they are spread over archives.
+
+    Args:
+      paths: folders and zip archives; a "*" in the last part stands for any characters.
+
+    Attributes:
+      labels: [N] int32.
+      ignored: number of files that are no images.
+
+    Raises:
+      InputError: a path is missing or its classes are unclear, see `layout_of`.
+    """
+
+    def __init__(self, paths: Sequence[str]):
+        self.name = ", ".join(paths)
+        self._containers = [_open_container(path) for pattern in paths for path in _expanded(pattern)]
+        part_of: dict[str, int] = {}
+        for part, container in enumerate(self._containers):
+            for name in container.names():
+                if part_of.setdefault(name, part) != part and is_image(name):
+                    both = f"{self._containers[part_of[name]].path} and {container.path}"
+                    raise InputError(f"{name} is in both {both}: give each image once.")
+        described = [self._root_file(name, part_of) for name in (LABEL_FILE, CLASS_FILE)]
+        layout = layout_of(self.name, list(part_of), *described)
+        self.class_names, self.ignored = layout.class_names, layout.ignored
+        self.labels = np.asarray(layout.labels, np.int32)
+        self._names = layout.names
+        self._parts = [part_of[name] for name in layout.names]
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def file(self, index: int) -> EncodedImage:
+        """The image of an index."""
+        container, name = self._containers[self._parts[index]], self._names[index]
+        return EncodedImage(
+            f"{container.path}/{name}", int(self.labels[index]), functools.partial(container.read, name)
+        )
+
+    def shard(self, index: int, count: int) -> Iterator[EncodedImage]:
+        """See `EncodedImages.shard`."""
+        for position in np.array_split(np.arange(len(self)), count)[index]:
+            yield self.file(int(position))
+
+    def identity(self) -> str:
+        """See `EncodedImages.identity`."""
+        digest = hashlib.sha256("\n".join([*self.class_names, "", *self._names]).encode())
+        digest.update(self.labels.tobytes())
+        return digest.hexdigest()
+
+    def _root_file(self, name: str, part_of: dict[str, int]) -> bytes | None:
+        """A file that describes the whole data set, if there is one; only possible where it is in one piece."""
+        if name not in part_of:
+            return None
+        container = self._containers[part_of[name]]
+        if len(self._containers) > 1:
+            raise InputError(f"{container.path} has a {name}, which counts only for a single folder or zip: give one.")
+        return container.read(name)
+
+
+def open_files(path: str, resolution: int) -> Decoded:
+    """The images of a folder or zip archive as an `ImageSource`, decoded when they are read.
+
+    Raises:
+      InputError: see `ImageFiles`.
+    """
+    try:
+        files = ImageFiles([path])
+    except InputError as error:
+        raise InputError(f"data.source = 'folder:{path}': {error}") from error
+    return Decoded(f"folder:{path}", files.class_names, files.labels, len(files), files.file, resolution)
+
+
+class _Folder:
+    def __init__(self, path: epath.Path):
+        self.path = path
+
+    def names(self) -> list[str]:
+        """Paths of all files below, with "/"; of folders too, ending with "/"."""
+        root, found = os.fspath(self.path).rstrip("/"), []
+        # The walk over a bucket may leave out the scheme.
+        prefix = root.partition("://")[2] if is_remote(root) else root
+        walk = self.path.walk() if is_remote(root) else os.walk(root, followlinks=True)
+        for folder, folders, files in walk:
+            below = os.fspath(folder).partition(prefix)[2].lstrip("/")
+            below = f"{below}/" if below else ""
+            found += [below + name for name in files] + [f"{below}{name}/" for name in folders]
+        return found
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+
+class _Zip:
+    def __init__(self, path: epath.Path):
+        self.path = path
+        self._lock = threading.Lock()
+        self._opened: zipfile.ZipFile | None = None
+        encrypted = [entry.filename for entry in self._archive().infolist() if entry.flag_bits & 1]
+        if encrypted:
+            raise InputError(f"{path} is encrypted (such as {encrypted[0]}): unpack it and give the folder.")
+
+    def names(self) -> list[str]:
+        return self._archive().namelist()
+
+    def read(self, name: str) -> bytes:
+        return self._archive().read(name)
+
+    def _archive(self) -> zipfile.ZipFile:
+        with self._lock:
+            if self._opened is None:
+                try:
+                    self._opened = zipfile.ZipFile(self.path.open("rb"))
+                except zipfile.BadZipFile as error:
+                    raise InputError(f"{self.path} is not a whole zip archive ({error}): copy it again.") from error
+            return self._opened
+
+    def __getstate__(self) -> epath.Path:
+        return self.path
+
+    def __setstate__(self, path: epath.Path) -> None:
+        self.path, self._lock, self._opened = path, threading.Lock(), None
+
+
+def _open_container(path: epath.Path) -> _Folder | _Zip:
+    if path.is_dir():
+        return _Folder(path)
+    if path.exists():
+        return _Zip(path)
+    raise InputError(f"there is no folder or zip archive {path}: give one of images, with a subfolder per class.")
+
+
+def _expanded(pattern: str) -> list[epath.Path]:
+    path = epath.Path(pattern).expanduser()
+    if "*" not in PurePosixPath(pattern).name:
+        return [path]
+    found = sorted(path.parent.glob(path.name), key=str)
+    if not found:
+        raise InputError(f"nothing is called {pattern}: give the path of a folder or zip archive of images.")
+    return found

@@ -1,0 +1,150 @@
+"""Which class each file of a folder or archive belongs to, by the names of its folders or a label file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from sagan_jax.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+LABEL_FILE = "dataset.json"  # StyleGAN's: {"labels": [["folder/image.png", 3], ...]}
+CLASS_FILE = "classes.json"  # {"folder or label": "name to show", ...}
+SPLITS = {"train", "training", "val", "valid", "validation", "test"}
+ONE_CLASS = ("all",)
+
+
+class Layout(NamedTuple):
+    """The images of a data set in the order of their names.
+
+    Attributes:
+      class_names: one per label, in label order.
+      names, labels: of each image.
+      ignored: number of files that are no images.
+    """
+
+    class_names: tuple[str, ...]
+    names: list[str]
+    labels: list[int]
+    ignored: int
+
+
+def layout_of(where: str, names: Sequence[str], label_file: bytes | None, class_file: bytes | None) -> Layout:
+    """Finds the classes of the images among `names`.
+
+    With a label file: those that it gives. Otherwise, images in subfolders are of one class per
+    subfolder, in the order of the sorted names, and images without subfolders have no classes. Folders that
+    hold nothing but one other folder are passed through.
+
+    Args:
+      where: the folder or archive, for messages.
+      names: paths below it, with "/"; folders end with "/".
+      label_file: contents of its `dataset.json`, if there is one.
+      class_file: contents of its `classes.json`, if there is one: nicer names for classes.
+
+    Raises:
+      InputError: the classes would be ambiguous, empty, or wrong.
+    """
+    visible = sorted(name for name in names if not _hidden(name))
+    files = [name for name in visible if not name.endswith("/")]
+    images = [name for name in files if is_image(name)]
+    if not images:
+        raise InputError(f"{where} has no image: give a folder or zip with {', '.join(SUFFIXES)} files.")
+    given = {LABEL_FILE: label_file, CLASS_FILE: class_file}
+    ignored = sum(PurePosixPath(name).name not in given for name in files) - len(images)
+    if label_file is not None:
+        labels = _labels_of_file(where, images, label_file)
+        keys = [str(label) for label in range(max(labels) + 1)] if labels else list(ONE_CLASS)
+        labels = labels or [0] * len(images)
+    else:
+        keys, labels = _labels_of_folders(where, images, visible)
+    shown = _parsed(f"{where}/{CLASS_FILE}", class_file) if class_file is not None else {}
+    if not isinstance(shown, dict):
+        raise InputError(f'{where}/{CLASS_FILE} must be an object such as {{"n01440764": "tench"}}.')
+    return Layout(tuple(str(shown.get(key, key)) for key in keys), images, labels, ignored)
+
+
+def is_image(name: str) -> bool:
+    """Whether a path looks like that of an image, and not of what macOS or git leave behind."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not _hidden(name)
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tuple[list[str], list[int]]:
+    wrapper = _wrapping_folder(images)
+    inside = [name.removeprefix(wrapper) for name in images]
+    flat = [name for name in inside if "/" not in name]
+    if len(flat) == len(inside):
+        return list(ONE_CLASS), [0] * len(inside)
+    if flat:
+        raise InputError(
+            f"{where} has images both beside its subfolders (such as {flat[0]}) and in them: move them into"
+            " a subfolder per class, or all into one folder without subfolders."
+        )
+    folders = [name.removeprefix(wrapper).partition("/") for name in visible if name.startswith(wrapper)]
+    classes = sorted({folder for folder, slash, _ in folders if slash})
+    if len(classes) > 1 and {folder.lower() for folder in classes} <= SPLITS:
+        raise InputError(
+            f"{where}: the folders {', '.join(classes)} are parts of a data set and not classes: give one of them,"
+            f" such as {where}/{wrapper}{classes[0]}."
+        )
+    label_of = {folder: label for label, folder in enumerate(classes)}
+    labels = [label_of[name.partition("/")[0]] for name in inside]
+    for label in sorted(set(range(len(classes))) - set(labels)):
+        raise InputError(
+            f"{where}: the class folder {classes[label]} has no image: add some ({', '.join(SUFFIXES)})"
+            " or remove the folder."
+        )
+    return classes, labels
+
+
+def _wrapping_folder(images: list[str]) -> str:
+    """The folders that all images share, as long as at least one folder level is left below them."""
+    wrapper = ""
+    while True:
+        parts = {tuple(name.removeprefix(wrapper).split("/")[:-1]) for name in images}
+        first = {folders[:1] for folders in parts}
+        # A single class folder has images itself; a wrapper has none.
+        if len(first) > 1 or any(len(folders) < 2 for folders in parts):
+            return wrapper
+        wrapper += first.pop()[0] + "/"
+
+
+def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
+    """The label of each image, or nothing where the file says that there are none."""
+    parsed = _parsed(f"{where}/{LABEL_FILE}", text)
+    pairs = parsed.get("labels") if isinstance(parsed, dict) else None
+    if isinstance(parsed, dict) and "labels" in parsed and pairs is None:
+        return []
+    try:
+        label_of = {str(name): label for name, label in pairs or ()}
+    except (TypeError, ValueError):
+        label_of = {}
+    if not label_of or not all(type(label) is int and label >= 0 for label in label_of.values()):
+        raise InputError(
+            f'{where}/{LABEL_FILE} must be {{"labels": [["folder/image.png", 0], ...]}} with whole numbers from 0'
+            ' on, or {"labels": null} for images without classes.'
+        )
+    present = set(images)
+    for name in label_of:
+        if name not in present:
+            raise InputError(f"{where}/{LABEL_FILE} names {name}, which is not there: remove its entry.")
+    for name in images:
+        if name not in label_of:
+            raise InputError(f"{where}/{LABEL_FILE} has no label for {name}: add it, or remove the image.")
+    labels = [label_of[name] for name in images]
+    for label in sorted(set(range(max(labels) + 1)) - set(labels)):
+        raise InputError(
+            f"{where}/{LABEL_FILE} has no image of label {label}, but some of {max(labels)}: number them without gaps."
+        )
+    return labels
+
+
+def _parsed(where: str, text: bytes) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where} is not valid JSON ({error}): mend or remove it.") from error

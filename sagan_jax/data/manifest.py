@@ -1,0 +1,137 @@
+"""`dataset.json`, which makes a folder of shards a data set: what is in it, how it was made, and its hashes."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from etils import epath
+
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.storage import sha256_of, write_whole
+
+MANIFEST = "dataset.json"
+LABELS = "labels.npy"
+UNFINISHED = "unfinished.json"  # there while a data set is being made
+FORMAT = "sagan_jax images 1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One ArrayRecord file of images.
+
+    Attributes:
+      file: its name.
+      images: number of records.
+      sha256: of the file.
+      pixels_sha256: of the records alone, one after the other.
+    """
+
+    file: str
+    images: int
+    sha256: str
+    pixels_sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A prepared data set. Its records are raw uint8 images [resolution, resolution, 3], RGB, row by row.
+
+    Attributes:
+      class_names: one per label, in label order; ("all",) for images without classes.
+      class_counts: images of each class.
+      resolution: side in pixels.
+      crop, filter: how the images were made, see `transforms.square_rgb`.
+      source: what they were made of, as it was given.
+      pillow: version of the library that decoded and resized.
+      shards: in order.
+      labels_sha256: of `labels.npy`, [N] int32.
+      skipped: unreadable files that were left out, and why.
+      enlarged: number of images that were smaller than `resolution`.
+      shared_images: sentences on images that are in two classes.
+    """
+
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    resolution: int
+    crop: str
+    filter: str
+    source: str
+    pillow: str
+    shards: tuple[Shard, ...]
+    labels_sha256: str
+    skipped: tuple[tuple[str, str], ...]
+    enlarged: int
+    shared_images: tuple[str, ...]
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+        return sum(shard.images for shard in self.shards)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of pixels, labels, class names and resolution: equal for equal training data, wherever it lies."""
+        pixels = [(shard.images, shard.pixels_sha256) for shard in self.shards]
+        identity = json.dumps([self.resolution, self.class_names, self.labels_sha256, pixels])
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+    @property
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of every file that training reads, by name."""
+        return {LABELS: self.labels_sha256} | {shard.file: shard.sha256 for shard in self.shards}
+
+    def write(self, folder: epath.Path) -> None:
+        """Writes `dataset.json`, which makes the folder count as a whole data set."""
+        summary = {"format": FORMAT, "content_hash": self.content_hash, "num_images": self.num_images}
+        write_whole(folder / MANIFEST, (json.dumps(summary | dataclasses.asdict(self), indent=1) + "\n").encode())
+
+
+def read_manifest(folder: epath.Path) -> Manifest:
+    """The manifest of a prepared data set.
+
+    Raises:
+      InputError: the folder is missing, unfinished, or no data set of ours; or the manifest was changed.
+    """
+    try:
+        values: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        found = values.pop("format", None) if isinstance(values, dict) else None
+    except FileNotFoundError as error:
+        raise InputError(_why_missing(folder)) from error
+    except ValueError as error:
+        raise InputError(f"{folder / MANIFEST} is damaged ({error}): prepare the data set again.") from error
+    if found != FORMAT:
+        raise InputError(
+            f"{folder / MANIFEST} is not of a data set prepared by this version ({FORMAT!r}): make one with"
+            f" python -m sagan_jax.prepare --source={folder} --out=ANOTHER_FOLDER --resolution=N."
+        )
+    content_hash, _ = values.pop("content_hash", None), values.pop("num_images", None)
+    try:
+        shards = tuple(Shard(**shard) for shard in values.pop("shards"))
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        manifest = Manifest(**values | lists, shards=shards)
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{folder / MANIFEST} is damaged ({error}): prepare the data set again.") from error
+    if manifest.content_hash != content_hash:
+        raise InputError(f"{folder / MANIFEST} was changed: its content hash does not fit; prepare the data set again.")
+    return manifest
+
+
+def damaged_files(folder: epath.Path, manifest: Manifest) -> list[str]:
+    """Sentences on files of a data set that are missing or do not have their SHA-256."""
+    wrong = []
+    for name, sha256 in manifest.file_hashes.items():
+        if not (folder / name).exists():
+            wrong.append(f"{folder / name} is missing")
+        elif sha256_of(folder / name) != sha256:
+            wrong.append(f"{folder / name} is damaged: its SHA-256 is not that of {MANIFEST}")
+    return wrong
+
+
+def _why_missing(folder: epath.Path) -> str:
+    if (folder / UNFINISHED).exists():
+        return f"{folder} is only half prepared: run the same python -m sagan_jax.prepare command again to finish it."
+    what = "is no prepared data set (it has no dataset.json)" if folder.exists() else "does not exist"
+    return (
+        f"{folder} {what}: make it with python -m sagan_jax.prepare --source=YOUR_IMAGES --out={folder} --resolution=N."
+    )

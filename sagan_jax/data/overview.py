@@ -1,0 +1,41 @@
+"""What one looks at to see whether the classes of a data set are right."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from sagan_jax.data.source import ImageSource
+
+SHOWN_CLASSES = 50  # rows of a table on the terminal
+
+
+def class_table(class_names: Sequence[str], counts: Sequence[int] | np.ndarray) -> list[str]:
+    """Lines with label, name, number and share of the images of each class."""
+    width = max(5, *(len(name) for name in class_names))
+    total = max(1, int(np.sum(counts)))
+    lines = [f"label  {'class':<{width}}  {'images':>9}   share"]
+    for label, (name, count) in enumerate(zip(class_names, counts, strict=True)):
+        lines.append(f"{label:>5}  {name:<{width}}  {count:>9,}  {count / total:6.2%}")
+    return lines
+
+
+def shortened(table: list[str], where: str) -> list[str]:
+    """A class table that fits on a terminal; `where` is the file with the whole one."""
+    if len(table) <= SHOWN_CLASSES + 1:
+        return table
+    return [*table[: SHOWN_CLASSES + 1], f"       and {len(table) - SHOWN_CLASSES - 1} more classes, see {where}"]
+
+
+def class_examples(source: ImageSource, classes: Iterable[int], columns: int) -> np.ndarray:
+    """Images [R, columns, H, W, 3] uint8: a row per class, evenly spread over its images, repeated where they are few.
+
+    `source.labels` must be known.
+    """
+    assert source.labels is not None
+    chosen = []
+    for label in classes:
+        members = np.flatnonzero(source.labels == label)
+        chosen.append(members[np.linspace(0, len(members) - 1, columns).round().astype(int)])
+    indices = np.concatenate(chosen)
+    images, _ = source.load(indices)
+    return images.reshape(len(chosen), columns, *images.shape[1:])

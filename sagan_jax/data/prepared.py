@@ -1,0 +1,89 @@
+"""Prepared data sets: fixed-size uint8 images in ArrayRecord shards, read by random access."""
+
+import functools
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader
+from etils import epath
+
+from sagan_jax.data.manifest import LABELS, Manifest, read_manifest
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.storage import local_copy, sha256_of
+
+# One image per read: neither threads of the reader's own nor reading ahead would help.
+READER_OPTIONS = "max_parallelism:1,readahead_buffer_size:0"
+
+
+class PreparedImages:
+    """An `ImageSource` over what `python -m sagan_jax.prepare` wrote.
+
+    Args:
+      path: the folder; one in a bucket is copied to the cache first.
+      resolution: that the run wants.
+      cache_dir: where copies go; empty: ~/.cache/sagan_jax.
+
+    Raises:
+      InputError: not a whole data set of this resolution.
+    """
+
+    def __init__(self, path: str, resolution: int, cache_dir: str = ""):
+        folder = epath.Path(path).expanduser()
+        self.manifest = manifest = read_manifest(folder)
+        if manifest.resolution != resolution:
+            raise InputError(
+                f"data.resolution = {resolution}, but {path} was prepared at {manifest.resolution} px: set it to"
+                f" {manifest.resolution}, or prepare the images again with --resolution={resolution}."
+            )
+        self.name = f"prepared:{manifest.content_hash[:12]}"
+        self.class_names = manifest.class_names
+        self.folder = local_copy(folder, manifest.file_hashes, _cache_folder(cache_dir, manifest))
+        self.labels = _read_labels(self.folder, manifest)
+        self._first = np.cumsum([0] + [shard.images for shard in manifest.shards])
+        # Opened when first read: a large data set has hundreds.
+        self._reader = functools.cache(self._open_shard)
+
+    def __len__(self) -> int:
+        return self.manifest.num_images
+
+    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `ImageSource.load`. Raises InputError, naming the shard, where its bytes are damaged."""
+        side = self.manifest.resolution
+        images = np.empty((len(indices), side * side * 3), np.uint8)
+        shards = np.searchsorted(self._first, indices, side="right") - 1
+        for shard in np.unique(shards):
+            rows = np.flatnonzero(shards == shard)
+            try:
+                records = self._reader(shard).read((indices[rows] - self._first[shard]).tolist())
+                for row, record in zip(rows, records, strict=True):
+                    images[row] = np.frombuffer(record, np.uint8)
+            except (ValueError, RuntimeError, IndexError) as error:
+                raise InputError(self._damaged(shard, error)) from error
+        return images.reshape(-1, side, side, 3), self.labels[indices]
+
+    def _open_shard(self, shard: int) -> ArrayRecordReader:
+        return ArrayRecordReader(os.fspath(self.folder / self.manifest.shards[shard].file), options=READER_OPTIONS)
+
+    def _damaged(self, shard: int, error: Exception) -> str:
+        reason = str(error).partition("\n")[0]
+        return (
+            f"{self.folder / self.manifest.shards[shard].file} is damaged ({reason}): see all damage with"
+            f" python -m sagan_jax.prepare --inspect {self.folder}, then prepare the data set again."
+        )
+
+
+def _cache_folder(cache_dir: str, manifest: Manifest) -> Path:
+    return Path(cache_dir or "~/.cache/sagan_jax").expanduser() / manifest.content_hash
+
+
+def _read_labels(folder: Path, manifest: Manifest) -> np.ndarray:
+    file = folder / LABELS
+    try:
+        sound = sha256_of(file) == manifest.labels_sha256
+    except OSError:
+        sound = False
+    if not sound:
+        raise InputError(f"{file} is missing or damaged: prepare the data set again.")
+    return np.load(io.BytesIO(file.read_bytes()))

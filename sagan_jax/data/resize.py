@@ -1,0 +1,38 @@
+"""From any image to the square RGB pixels that a data set holds."""
+
+import numpy as np
+from PIL import Image, ImageOps
+
+# How an image becomes square, and which filter makes it smaller or larger; all of Pillow's are antialiased.
+CROPS = ("center", "squeeze")
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
+
+
+def square_rgb(image: Image.Image, resolution: int, crop: str = "center", filter_name: str = "lanczos") -> np.ndarray:
+    """An image of any size and mode as [resolution, resolution, 3] uint8 RGB.
+
+    Camera orientation is applied, transparency is laid over white, and 16-bit grey is reduced to 8
+    bits; an image of the right size passes unchanged.
+
+    Args:
+      image: decoded or still to be decoded.
+      resolution: side of the result in pixels.
+      crop: "center" takes the largest square in the middle, "squeeze" the whole image.
+      filter_name: one of FILTERS.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip
+        image = Image.fromarray((np.asarray(image).clip(0, 65_535) / 257).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    image = image.convert("RGB")
+    if image.size != (resolution, resolution):
+        size, method = (resolution, resolution), FILTERS[filter_name]
+        image = ImageOps.fit(image, size, method) if crop == "center" else image.resize(size, method)
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Making data sets: plan, shards in parallel, manifest, class table and contact sheet."""

@@ -1,0 +1,98 @@
+"""What a person should see of a prepared data set: is it whole, and do images and class names belong together?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from sagan_jax.data.manifest import Manifest, damaged_files
+from sagan_jax.data.overview import class_examples, class_table, shortened
+from sagan_jax.data.prepared import PreparedImages
+from sagan_jax.data.resize import square_rgb
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.pictures import encoded_png, sample_sheet
+from sagan_jax.runtime.storage import in_bytes, write_whole
+
+CLASS_TABLE = "classes.txt"
+ROWS = 50  # classes on one contact sheet
+COLUMNS = 10  # images of each class
+SMALL_TILE = 64  # pixels, where there are more classes than rows
+IMBALANCE = 10  # images of the largest class per image of the smallest, to be remarked on
+
+
+def verify(folder: epath.Path, manifest: Manifest) -> None:
+    """Raises InputError, naming each damaged or missing file, unless all bytes are as they were made."""
+    damaged = damaged_files(folder, manifest)
+    if damaged:
+        raise InputError("; ".join(damaged) + ": prepare the data set again, or copy these files again.")
+
+
+def describe(folder: epath.Path, manifest: Manifest) -> None:
+    """Prints the manifest, the class table and what is remarkable."""
+    size = manifest.num_images * manifest.resolution**2 * 3
+    print(f"data set    {manifest.content_hash}")
+    print(f"made of     {manifest.source}, {manifest.crop} crop, {manifest.filter} filter, Pillow {manifest.pillow}")
+    print(f"images      {manifest.num_images:,} of {manifest.resolution} px, {in_bytes(size)}, {_classes(manifest)}")
+    print()
+    table = class_table(manifest.class_names, manifest.class_counts)
+    print("\n".join(shortened(table, str(folder / CLASS_TABLE))))
+    print()
+    for remark in remarks(manifest):
+        print(f"note: {remark}")
+
+
+def remarks(manifest: Manifest) -> Iterator[str]:
+    """Sentences on what may be wrong with the images."""
+    if manifest.skipped:
+        name, reason = manifest.skipped[0]
+        yield f"{len(manifest.skipped):,} unreadable files were left out, such as {name} ({reason})"
+    yield from manifest.shared_images
+    if manifest.enlarged:
+        yield f"{manifest.enlarged:,} images were smaller than {manifest.resolution} px and were enlarged"
+    smallest, largest = min(manifest.class_counts), max(manifest.class_counts)
+    if largest >= IMBALANCE * smallest:
+        yield (
+            f"classes have {smallest:,} to {largest:,} images: consider data.class_sampling=empirical, or"
+            " data.real_class_sampling=uniform"
+        )
+
+
+def save_overview(folder: epath.Path, manifest: Manifest) -> list[epath.Path]:
+    """Writes the class table and the contact sheets into the data set's folder; returns the sheets.
+
+    Raises:
+      InputError: the folder cannot be written to.
+    """
+    table = "\n".join(class_table(manifest.class_names, manifest.class_counts)) + "\n"
+    source = PreparedImages(str(folder), manifest.resolution)
+    try:
+        write_whole(folder / CLASS_TABLE, table.encode())
+        paths = []
+        for page, picture in enumerate(contact_sheets(source), start=1):
+            paths.append(folder / ("contact_sheet.png" if page == 1 else f"contact_sheet_{page}.png"))
+            write_whole(paths[-1], encoded_png(picture))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to ({error}): copy it to where it can.") from error
+    return paths
+
+
+def contact_sheets(source: PreparedImages) -> Iterator[np.ndarray]:
+    """Pictures [height, width, 3] uint8 of COLUMNS images of each class, ROWS classes in a picture."""
+    manifest = source.manifest
+    pages = [
+        range(first, min(first + ROWS, len(manifest.class_names)))
+        for first in range(0, len(manifest.class_names), ROWS)
+    ]
+    for page, classes in enumerate(pages, start=1):
+        images = class_examples(source, classes, COLUMNS)
+        if len(pages) > 1 and manifest.resolution > SMALL_TILE:
+            images = np.stack([[square_rgb(Image.fromarray(image), SMALL_TILE) for image in row] for row in images])
+        names = [f"{label} {manifest.class_names[label]}" for label in classes]
+        title = f"{manifest.num_images:,} images, {_classes(manifest)}, {manifest.content_hash[:12]}"
+        yield sample_sheet(images, names, title + (f" · sheet {page} of {len(pages)}" if len(pages) > 1 else ""))
+
+
+def _classes(manifest: Manifest) -> str:
+    count = len(manifest.class_names)
+    return f"{count:,} classes" if count > 1 else "no classes"

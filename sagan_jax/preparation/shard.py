@@ -1,0 +1,197 @@
+"""One shard, made by one worker process: read, decode, resize, write, hash."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+from etils import epath
+from PIL import Image
+
+from sagan_jax.data.encoded import UNREADABLE, EncodedImages
+from sagan_jax.data.manifest import Shard
+from sagan_jax.data.resize import square_rgb
+from sagan_jax.errors import InputError
+from sagan_jax.preparation.plan import Plan
+from sagan_jax.runtime.storage import is_remote, partial_path, publish, scratch_folder, sha256_of, write_whole
+
+# One image per chunk, so that reading one reads nothing else. Pixels hardly compress.
+WRITER_OPTIONS = "group_size:1,uncompressed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What every worker knows.
+
+    Attributes:
+      images: to read.
+      plan: what to make of them.
+      out: folder of the data set.
+      max_skipped: broken files that are left out before giving up; -1: stop at the first.
+      done, skipped: images written and left out by all workers, `multiprocessing.Value`.
+      stop: not 0 once all workers are to give up.
+    """
+
+    images: EncodedImages
+    plan: Plan
+    out: str
+    max_skipped: int
+    done: Any
+    skipped: Any
+    stop: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardReport:
+    """What is known of a whole shard.
+
+    Attributes:
+      shard: its entry in the manifest.
+      labels, names, digests: label, file and hash of the pixels of each image.
+      skipped: (file, reason) of those left out.
+      enlarged: images that were smaller than the resolution.
+    """
+
+    shard: Shard
+    labels: list[int]
+    names: list[str]
+    digests: list[str]
+    skipped: list[tuple[str, str]]
+    enlarged: int
+
+
+class StoppedError(Exception):
+    """Another worker failed, or a person pressed Ctrl-C."""
+
+
+_job: Job | None = None
+
+
+def start_worker(job: Job) -> None:
+    """Sets up a worker process, which dies with the process that started it."""
+    global _job
+    _job = job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process says when to stop
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def write_shard(index: int) -> None:
+    """Makes a shard and its report, in a worker process.
+
+    Raises:
+      InputError: a file is broken and may not be skipped, or the output cannot be written.
+      StoppedError: see there.
+    """
+    assert _job is not None
+    out, plan = epath.Path(_job.out), _job.plan
+    name = plan.shard_file(index)
+    folder = scratch_folder() if is_remote(out) else Path(out)
+    partial = partial_path(folder / name)
+    try:
+        report = _write_records(_job, index, partial)
+        with _writing_to(_job.out):
+            publish(partial, out / name)
+            write_whole(out / plan.report_file(index), json.dumps(dataclasses.asdict(report)).encode())
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
+    """The report of a shard that is there and whole, else None."""
+    try:
+        values = json.loads((out / plan.report_file(index)).read_text())
+        shard = Shard(**values.pop("shard"))
+        report = ShardReport(shard, skipped=[tuple(x) for x in values.pop("skipped")], **values)
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+    file = out / shard.file
+    # In a bucket a file that is there is whole, and hashing it would download it.
+    whole = file.exists() and (is_remote(out) or sha256_of(file) == shard.sha256)
+    return report if whole else None
+
+
+def _write_records(job: Job, index: int, partial: Path) -> ShardReport:
+    labels, names, digests, enlarged = [], [], [], 0
+    skipped: list[tuple[str, str]] = []
+    pixels_sha256 = hashlib.sha256()
+    with _writing_to(job.out):
+        partial.touch()  # where this fails Python says why
+        writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS)
+    for name, label, pixels, small in _decoded(job, index, skipped):
+        record = pixels.tobytes()
+        with _writing_to(job.out):
+            writer.write(record)
+        pixels_sha256.update(record)
+        digests.append(hashlib.sha256(record).hexdigest()[:32])
+        labels.append(label)
+        names.append(name)
+        enlarged += small
+        with job.done:
+            job.done.value += 1
+    with _writing_to(job.out):
+        writer.close()
+    shard = Shard(job.plan.shard_file(index), len(labels), sha256_of(partial), pixels_sha256.hexdigest())
+    return ShardReport(shard, labels, names, digests, skipped, enlarged)
+
+
+def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, int, np.ndarray, bool]]:
+    """(name, label, pixels, whether it was enlarged) of the readable images of a shard; notes the others."""
+    plan = job.plan
+    for file in job.images.shard(index, plan.num_shards):
+        if job.stop.value:
+            raise StoppedError
+        if not 0 <= file.label < len(plan.class_names):
+            raise InputError(f"{file.name} has the label {file.label}, but there are {len(plan.class_names)} classes.")
+        try:
+            with Image.open(io.BytesIO(file.read())) as image:
+                small = min(image.size) < plan.resolution
+                pixels = square_rgb(image, plan.resolution, plan.crop, plan.filter)
+        except UNREADABLE as error:
+            skipped.append((file.name, str(error)))
+            _count_skip(job, file.name, str(error))
+            continue
+        yield file.name, file.label, pixels, small
+
+
+def _count_skip(job: Job, name: str, reason: str) -> None:
+    """Raises InputError if no more files may be skipped."""
+    if job.max_skipped < 0:
+        raise InputError(f"{name} is not a readable image ({reason}): mend or delete it, or give --on-error=skip.")
+    with job.skipped:
+        job.skipped.value += 1
+        count = job.skipped.value
+    if count > job.max_skipped:
+        raise InputError(
+            f"{count} of {job.plan.num_images} files are not readable images, the last of them {name} ({reason}):"
+            " mend them, or allow more with --max-skipped=FRACTION."
+        )
+
+
+@contextlib.contextmanager
+def _writing_to(out: str) -> Iterator[None]:
+    """Around what fails when a disk is full."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"--out={out} cannot be written to ({error}): what is finished is kept; run the same command again"
+            " when there is space."
+        ) from error
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,138 @@
+"""Makes a data set for training out of any images, or inspects one.
+
+python -m sagan_jax.prepare --source=IMAGES --out=DIR --resolution=128
+python -m sagan_jax.prepare --inspect=DIR
+"""
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from etils import epath
+
+from sagan_jax.data.manifest import read_manifest
+from sagan_jax.data.resize import CROPS, FILTERS
+from sagan_jax.errors import InputError
+from sagan_jax.preparation.build import Settings, prepare_images
+from sagan_jax.preparation.inspection import describe, save_overview, verify
+
+RESOLUTIONS = (16, 32, 64, 128, 256, 512)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see python -m sagan_jax.prepare --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line; exits with status 2 and one sentence where it is wrong."""
+    parser = _Parser(prog="python -m sagan_jax.prepare", description=__doc__.partition("\n")[0], allow_abbrev=False)
+    add = parser.add_argument
+    add("--source", action="append", metavar="IMAGES", help="folder or zip with a subfolder per class, with StyleGAN's"
+        " dataset.json, or with images only; or tfds:NAME. May be repeated, or have a * in its name")  # fmt: skip
+    add("--out", metavar="DIR", help="new folder for the data set, here or gs://")
+    add("--resolution", type=int, choices=RESOLUTIONS, metavar="N", help="side of the images: 16, 32, ..., 512")
+    add(
+        "--crop",
+        choices=CROPS,
+        default=CROPS[0],
+        help="centre square, or the whole image squeezed; default %(default)s",
+    )
+    add("--filter", choices=tuple(FILTERS), default="lanczos", help="antialiased resize; default %(default)s")
+    add("--split", default="train", help="of a TFDS data set; default %(default)s")
+    add("--data-dir", default="", metavar="DIR", help="where TFDS data lies; default $TFDS_DATA_DIR")
+    add("--on-error", choices=("stop", "skip"), default="stop", help="at a broken file; default %(default)s")
+    add(
+        "--max-skipped",
+        type=_fraction,
+        default=0.01,
+        metavar="F",
+        help="most broken files to skip; default %(default)s",
+    )
+    add("--workers", type=_count, default=os.cpu_count(), metavar="N", help="processes; default all %(default)s cores")
+    add("--inspect", metavar="DIR", help="verify a prepared data set, show its classes, renew its contact sheet")
+    parsed = parser.parse_args(arguments)
+    if parsed.inspect is None:
+        missing = [f"--{name}" for name in ("source", "out", "resolution") if getattr(parsed, name) is None]
+        if missing:
+            parser.error(
+                f"{', '.join(missing)} missing: give --source=IMAGES --out=DIR --resolution=N, or --inspect=DIR"
+            )
+    elif parsed.source or parsed.out:
+        parser.error("--inspect goes without --source and --out")
+    return parsed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepares or inspects; returns the exit status."""
+    flags = parse_arguments(arguments)
+    try:
+        if flags.inspect is not None:
+            inspect(epath.Path(flags.inspect).expanduser())
+        else:
+            prepare(flags)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped: run the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def prepare(flags: argparse.Namespace) -> None:
+    """Makes the data set and shows what is in it."""
+    max_skipped = flags.max_skipped if flags.on_error == "skip" else None
+    manifest = prepare_images(
+        Settings(
+            tuple(flags.source),
+            flags.out,
+            flags.resolution,
+            flags.crop,
+            flags.filter,
+            flags.split,
+            flags.data_dir,
+            max_skipped,
+            flags.workers,
+        )
+    )
+    out = epath.Path(flags.out).expanduser()
+    print()
+    describe(out, manifest)
+    show_sheets(save_overview(out, manifest))
+    print(f"train with: --config.data.source=prepared:{flags.out} --config.data.resolution={flags.resolution}")
+
+
+def inspect(folder: epath.Path) -> None:
+    """Verifies the data set and shows what is in it."""
+    manifest = read_manifest(folder)
+    verify(folder, manifest)
+    describe(folder, manifest)
+    print("every file has the SHA-256 of dataset.json")
+    show_sheets(save_overview(folder, manifest))
+
+
+def show_sheets(paths: list[epath.Path]) -> None:
+    """Says where the contact sheets are."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    print(f"look at {paths[0]}{more}: do images and names belong together?")
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a fraction from 0 to 1")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

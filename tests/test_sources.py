@@ -1,0 +1,230 @@
+"""Sources of images: folders, archives, label files, TFDS, and the way of any image to square RGB."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import load_config
+from ml_collections import ConfigDict
+from PIL import Image
+
+from sagan_jax.data.files import ImageFiles
+from sagan_jax.data.layout import layout_of
+from sagan_jax.data.resize import FILTERS, square_rgb
+from sagan_jax.data.source import open_source
+from sagan_jax.errors import InputError
+
+
+def config_for(source, num_classes=10):
+    return ConfigDict(
+        {"data": {"source": source, "resolution": 16, "split": "train", "data_dir": "", "cache_dir": ""},
+         "model": {"num_classes": num_classes}}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["mnist", "folder:", "digits:8", "tfds:"])
+def test_unknown_source_lists_the_kinds(source):
+    with pytest.raises(InputError) as error:
+        open_source(config_for(source))
+    for words in (f"data.source = '{source}' is unknown", "digits", "prepared:DIR", "folder:PATH", "tfds:NAME"):
+        assert words in str(error.value)
+
+
+@pytest.fixture
+def image_folder(tmp_path):
+    for name, color in (("dog", "red"), ("cat", "blue")):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        Image.new("RGB", (40, 20), color).save(tmp_path / name / "a.png")
+        Image.new("RGB", (20, 30), color).save(tmp_path / name / "deep" / "b.jpg", quality=95)
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "cat" / "._a.png").write_bytes(b"what macOS leaves behind")
+    return tmp_path
+
+
+def test_folder_has_a_class_per_subfolder(image_folder):
+    source = open_source(config_for(f"folder:{image_folder}", 2))
+    assert (source.class_names, len(source)) == (("cat", "dog"), 4)
+    images, labels = source.load(np.arange(4))
+    assert list(labels) == list(source.labels) == [0, 0, 1, 1]
+    assert images.shape == (4, 16, 16, 3)
+    assert images[0, 8, 8].argmax() == 2
+    assert images[3, 8, 8].argmax() == 0
+    assert ImageFiles([str(image_folder)]).ignored == 1
+
+
+def zipped(folder, path, wrapper="", keep=lambda name: True):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            name = file.relative_to(folder).as_posix()
+            if file.is_file() and keep(name):
+                archive.write(file, wrapper + name)
+    return str(path)
+
+
+def same_images(one, other):
+    assert one.class_names == other.class_names
+    assert one.identity() == other.identity()
+    for a, b in zip(one.shard(0, 1), other.shard(0, 1), strict=True):
+        assert (a.label, a.read()) == (b.label, b.read())
+
+
+def test_zip_and_several_zips_are_the_folder_they_were_made_of(image_folder, tmp_path_factory):
+    out, whole = tmp_path_factory.mktemp("zips"), ImageFiles([str(image_folder)])
+    same_images(ImageFiles([zipped(image_folder, out / "all.zip")]), whole)
+    for part, class_name in enumerate(("dog", "cat")):
+        zipped(image_folder, out / f"part-{part}.zip", keep=lambda name, c=class_name: name.startswith(c))
+    parts = ImageFiles([str(out / "part-*.zip")])
+    same_images(parts, whole)
+    same_images(pickle.loads(pickle.dumps(parts)), whole)
+    wrapped = ImageFiles([zipped(image_folder, out / "wrapped.zip", wrapper="photos/2026/")])
+    assert wrapped.class_names == ("cat", "dog")
+    with pytest.raises(InputError, match="cat/a.png is in both .*all.zip and .*part-1.zip"):
+        ImageFiles([str(out / "all.zip"), str(out / "part-1.zip")])
+
+
+def test_shards_are_even_and_complete(image_folder):
+    files = ImageFiles([str(image_folder)])
+    shards = [[file.name for file in files.shard(index, 3)] for index in range(3)]
+    assert [len(shard) for shard in shards] == [2, 1, 1]
+    assert [name for shard in shards for name in shard] == [files.file(index).name for index in range(4)]
+
+
+def test_names_can_be_given_to_classes(image_folder):
+    (image_folder / "classes.json").write_text(json.dumps({"cat": "Felis catus"}))
+    assert ImageFiles([str(image_folder)]).class_names == ("Felis catus", "dog")
+
+
+FILES = ["b/1.png", "a/0.png", "a/2.png"]
+LAYOUTS = {
+    "subfolders": (FILES, None, ("a", "b"), [0, 0, 1]),
+    "flat": (["1.png", "0.png", "readme.md"], None, ("all",), [0, 0]),
+    "flat in folders": (["x/y/1.png", "x/y/0.png"], None, ("y",), [0, 0]),
+    "label file": (FILES, {"labels": [["a/0.png", 1], ["a/2.png", 0], ["b/1.png", 2]]}, ("0", "1", "2"), [1, 0, 2]),
+    "label file without labels": (FILES, {"labels": None}, ("all",), [0, 0, 0]),
+    "class with folders": (["a/0.png", "b/deep/1.png"], None, ("a", "b"), [0, 1]),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_layout_gives_each_image_its_class(case):
+    names, label_file, class_names, labels = LAYOUTS[case]
+    text = None if label_file is None else json.dumps(label_file).encode()
+    layout = layout_of("here", names, text, None)
+    assert layout.names == sorted(name for name in names if name.endswith("png"))
+    assert (layout.class_names, layout.labels) == (class_names, labels)
+
+
+AMBIGUOUS = {
+    "nothing": (["notes.txt"], None, "here has no image"),
+    "both": ([*FILES, "3.png"], None, "images both beside its subfolders .such as 3.png."),
+    "splits": (["train/a/0.png", "val/a/1.png"], None, "train, val are parts of a data set"),
+    "empty class": ([*FILES, "c/"], None, "class folder c has no image"),
+    "class without images": ([*FILES, "c/x.heic"], None, "class folder c has no image"),
+    "no json": (FILES, b"{", "dataset.json is not valid JSON"),
+    "no labels": (FILES, b"[1]", "dataset.json must be"),
+    "no numbers": (FILES, b'{"labels": [["a/0.png", 0.5]]}', "whole numbers"),
+    "missing file": (FILES, b'{"labels": [["a/9.png", 0]]}', "names a/9.png, which is not there"),
+    "missing label": (FILES, b'{"labels": [["a/0.png", 0]]}', "has no label for a/2.png"),
+    "gap": (FILES, b'{"labels": [["a/0.png", 0], ["a/2.png", 2], ["b/1.png", 2]]}', "no image of label 1"),
+}
+
+
+@pytest.mark.parametrize("case", AMBIGUOUS)
+def test_unclear_classes_are_refused(case):
+    names, label_file, words = AMBIGUOUS[case]
+    with pytest.raises(InputError, match=words):
+        layout_of("here", names, label_file, None)
+
+
+def test_what_cannot_be_read_is_named(image_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("zips")
+    with pytest.raises(InputError, match=r"data.source = 'folder:/nowhere'.*no folder or zip archive /nowhere"):
+        open_source(config_for("folder:/nowhere"))
+    with pytest.raises(InputError, match=r"nothing is called .*part-\*.zip"):
+        ImageFiles([str(out / "part-*.zip")])
+    (image_folder / "cat" / "a.png").write_bytes(b"broken")
+    with pytest.raises(InputError, match="cat/a.png is not a readable image"):
+        open_source(config_for(f"folder:{image_folder}")).load(np.array([0]))
+    (out / "x.zip").write_bytes(b"PK broken")
+    with pytest.raises(InputError, match="x.zip is not a whole zip archive"):
+        ImageFiles([str(out / "x.zip")])
+
+
+def test_damage_within_a_zip_is_named(image_folder, tmp_path):
+    path = tmp_path / "damaged.zip"
+    data = bytearray(Path(zipped(image_folder, path)).read_bytes())
+    position = data.find(b"IDAT") + 8
+    data[position : position + 4] = b"\0\0\0\0"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged.zip/cat/a.png is not a readable image"):
+        open_source(config_for(f"folder:{path}")).load(np.arange(4))
+
+
+def gradient_image(mode):
+    ramp = np.linspace(0, 255, 40, dtype=np.uint8)[None].repeat(20, 0)
+    return Image.fromarray(ramp).convert(mode)
+
+
+def test_16_bit_grey_keeps_its_range():
+    ramp = np.linspace(0, 65_535, 16).round().astype(np.uint16)[None].repeat(16, 0)
+    image = square_rgb(Image.fromarray(ramp), 16)
+    np.testing.assert_array_equal(image[3, :, 1], (ramp[0] / 257).round())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "P", "CMYK", "1"])
+def test_any_mode_becomes_square_rgb(mode):
+    image = square_rgb(gradient_image(mode), 16)
+    assert (image.shape, image.dtype) == ((16, 16, 3), np.uint8)
+    assert image[8, 1].mean() < 100 < 150 < image[8, 14].mean()
+
+
+def test_crop_is_central_and_the_right_size_passes_unchanged():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(square_rgb(Image.fromarray(pixels), 16), pixels)
+    wide = np.concatenate([np.zeros_like(pixels), pixels, np.zeros_like(pixels)], axis=1)
+    np.testing.assert_array_equal(square_rgb(Image.fromarray(wide), 16), pixels)
+
+
+def test_the_whole_image_can_be_squeezed():
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, :16] = 255
+    squeezed = square_rgb(Image.fromarray(wide), 16, crop="squeeze")
+    assert squeezed[8, 2, 0] > 240
+    assert squeezed[8, 12, 0] < 15
+    assert square_rgb(Image.fromarray(wide), 16).max() == 0
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_filter_averages_fine_stripes_away(name):
+    """A filter that is not antialiased would pick single stripes."""
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = square_rgb(Image.fromarray(stripes), 16, filter_name=name)
+    assert np.abs(small[2:-2, 2:-2].astype(int) - 127.5).max() < 4
+
+
+def test_camera_orientation_is_applied():
+    image = Image.new("RGB", (16, 16), "black")
+    image.paste("white", (0, 0, 8, 16))
+    exif = image.getexif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    assert square_rgb(image, 16)[2, 8, 0] == 255
+
+
+def test_transparent_pixels_become_white():
+    assert (square_rgb(Image.new("RGBA", (16, 16), (0, 0, 0, 0)), 16) == 255).all()
+
+
+def test_missing_tfds_data_says_how_to_prepare_it(tmp_path):
+    config = load_config("imagenet128")
+    config.data.data_dir = str(tmp_path)
+    with pytest.raises(InputError) as error:
+        open_source(config)
+    for words in ("tfds:imagenet2012", str(tmp_path), "download_and_prepare", "ILSVRC2012_img_train.tar"):
+        assert words in str(error.value)
+    config.data.source = "tfds:no_such_data"
+    with pytest.raises(InputError, match="TFDS knows no data set of this name"):
+        open_source(config)
