@@ -1,7 +1,8 @@
-"""Your own images at 128 px: a folder with one subfolder per class; any image size, cropped to the centre square.
+"""Your own images at 128 px: a folder or zip with one subfolder per class; any size, cropped to the centre square.
 
 Source: the authors' ImageNet setting with a smaller batch, half the width and mirrored images, for smaller data sets.
-Command: python -m sagan_jax.main --config=configs/folder128.py --config.data.source=folder:/path/to/images
+Data: python -m sagan_jax.prepare --source=/path/to/images --out=data/mine --resolution=128
+Command: python -m sagan_jax.main --config=configs/folder128.py --config.data.source=prepared:data/mine
 Hardware: one GPU.
 Expected time and result: not yet measured.
 """
@@ -13,7 +14,7 @@ from sagan_jax.config import default_config
 
 def get_config() -> ConfigDict:
     config = default_config()
-    config.data.update(source="folder:images", flip=True)
+    config.data.update(source="prepared:data/mine", flip=True)
     config.model.update(num_classes=-1, compute_dtype="bfloat16")
     config.model.generator.channels = 32
     config.model.discriminator.channels = 32

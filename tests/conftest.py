@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,38 @@ class Trainer:
         for _ in range(steps):
             state, metrics = self.step(state, None, self.batch(int(state.step)), key)
         return state, metrics
+
+
+@pytest.fixture(scope="session", params=["array_record", "tfrecord"])
+def imagenet(request, tmp_path_factory):
+    """Twelve random JPEG files with the schema of imagenet2012, written by TFDS itself."""
+    pytest.importorskip("tensorflow")
+    import tensorflow_datasets as tfds
+
+    folder = tmp_path_factory.mktemp(request.param)
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "label": tfds.features.ClassLabel(num_classes=1000),
+            "file_name": tfds.features.Text(),
+        }
+    )
+    random = np.random.default_rng(0)
+
+    def examples():
+        for i in range(12):
+            image = random.integers(0, 256, (140 + i, 170, 3), np.uint8)
+            yield i, {"image": image, "label": i * 90, "file_name": f"{i}.jpg"}
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="imagenet2012",
+        version="5.1.0",
+        features=features,
+        split_datasets={"train": examples()},
+        data_dir=folder,
+        file_format=request.param,
+    )
+    return folder
 
 
 @pytest.fixture(scope="session")

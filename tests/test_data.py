@@ -8,7 +8,7 @@ from conftest import tiny_config
 from sagan_jax.data.digits import Digits
 from sagan_jax.data.order import BalancedOrder, EpochOrder
 from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
-from sagan_jax.data.residency import load_all, open_feed, real_batch, stays_on_device
+from sagan_jax.data.residency import check_residency, load_all, open_feed, real_batch, stays_on_device
 from sagan_jax.data.source import class_counts, class_frequencies
 from sagan_jax.data.transforms import random_flip, to_signed_float, to_uint8
 from sagan_jax.errors import InputError
@@ -137,8 +137,8 @@ def test_streams_are_cut_into_steps_and_resumed():
 
 def test_resident_images_make_the_batches_that_would_be_streamed():
     mesh, digits = make_mesh(), Digits(16)
-    resident = open_feed(data_config(batch_size=16, residency="device"), digits, mesh)
-    streamed = open_feed(data_config(batch_size=16, residency="host"), digits, mesh)
+    configs = [data_config(batch_size=16, residency=residency) for residency in ("device", "host")]
+    resident, streamed = (open_feed(config, Pipeline(config, digits), mesh) for config in configs)
     assert resident.resident.images.shape == (1797, 768)
     assert resident.resident.images.dtype == np.uint8
     assert streamed.resident is None
@@ -159,7 +159,7 @@ def test_residency_depends_on_size_and_access():
     assert not stays_on_device(small, digits)
     assert not stays_on_device(data_config(), Stream())
     with pytest.raises(InputError, match="data.residency = 'device' needs random access .* stream lacks"):
-        stays_on_device(data_config(residency="device"), Stream())
+        check_residency(data_config(residency="device"), Stream())
 
 
 def test_class_frequencies_follow_the_data_if_asked_to():

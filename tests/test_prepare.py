@@ -12,7 +12,7 @@ from PIL import Image
 from sagan_jax import prepare
 from sagan_jax.data.manifest import read_manifest
 from sagan_jax.data.pipeline import resolve_num_classes
-from sagan_jax.data.prepared import PreparedImages
+from sagan_jax.data.prepared import open_prepared
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.data.source import open_source
 from sagan_jax.errors import InputError
@@ -66,7 +66,11 @@ FORMATS = {
     "turned.jpg": (turned_jpeg, (255,) * 3, (0,) * 3),
     "rgb.png": (plain("RGB"), ORANGE, ORANGE),
     "grey.png": (plain("L"), GREY, GREY),
-    "palette.png": (plain("P", bits=8), ORANGE, ORANGE),
+    "palette.png": (
+        lambda path: Image.new("RGB", (SIDE, SIDE), ORANGE).quantize(4).save(path),
+        ORANGE,
+        ORANGE,
+    ),
     "alpha.png": (transparent, (255,) * 3, ORANGE),
     "deep.png": (lambda path: png_16_bit(path, ORANGE), ORANGE, ORANGE),
     "deep_grey.png": (deep_grey, (120,) * 3, (120,) * 3),
@@ -94,7 +98,7 @@ def test_every_format_becomes_rgb(tmp_path):
     for name, (write, _, _) in FORMATS.items():
         write(tmp_path / name)
     assert run(source=tmp_path, out=tmp_path / "out") == 0
-    source = PreparedImages(str(tmp_path / "out"), 16)
+    source = open_prepared(str(tmp_path / "out"), 16)
     assert source.class_names == ("all",)
     images, _ = source.load(np.arange(len(FORMATS)))
     for image, name in zip(images.astype(int), sorted(FORMATS), strict=True):
@@ -152,7 +156,7 @@ def test_one_class_means_no_classes(tmp_path):
     assert run(source=source, out=tmp_path / "out") == 0
     config = tiny_config()
     config.model.num_classes = -1
-    assert resolve_num_classes(config, PreparedImages(str(tmp_path / "out"), 16)) == 0
+    assert resolve_num_classes(config, open_prepared(str(tmp_path / "out"), 16)) == 0
 
 
 def test_the_same_command_again_does_nothing_and_another_is_refused(prepared, capsys):
@@ -183,7 +187,7 @@ def test_broken_files_stop_or_are_skipped_and_counted(tmp_path, capsys):
     assert run(source=source, out=tmp_path / "out") == 2
     assert "cat/1.png is not a readable image" in capsys.readouterr().err
     with pytest.raises(InputError, match="only half prepared"):
-        PreparedImages(str(tmp_path / "out"), 16)
+        open_prepared(str(tmp_path / "out"), 16)
     assert run("--on-error=skip", "--max-skipped=0.05", source=source, out=tmp_path / "out") == 2
     assert "2 of 20 files are not readable images, the last of them" in capsys.readouterr().err
     assert run("--on-error=skip", "--max-skipped=0.1", source=source, out=tmp_path / "out") == 0
@@ -210,13 +214,13 @@ def test_a_flipped_byte_is_found_and_named(prepared, tmp_path, capsys):
     folder = copied(prepared, tmp_path)
     (shard,) = folder.glob("*.array_record")
     data = bytearray(shard.read_bytes())
-    pixels = PreparedImages(str(folder), 16).load(np.array([2]))[0].tobytes()
+    pixels = open_prepared(str(folder), 16).load(np.array([2]))[0].tobytes()
     data[bytes(data).find(pixels) + 300] ^= 1
     shard.write_bytes(data)
     assert prepare.main([f"--inspect={folder}"]) == 2
     assert f"{shard} is damaged: its SHA-256 is not that of dataset.json" in capsys.readouterr().err
     with pytest.raises(InputError, match=f"{shard.name} is damaged"):
-        PreparedImages(str(folder), 16).load(np.array([2]))
+        open_prepared(str(folder), 16).load(np.array([2]))
 
 
 DAMAGE = {
@@ -242,12 +246,12 @@ def test_what_is_not_whole_does_not_count(prepared, tmp_path, case):
     folder = copied(prepared, tmp_path)
     damage(folder)
     with pytest.raises(InputError, match=words):
-        PreparedImages(str(folder), 16)
+        open_prepared(str(folder), 16)
 
 
 def test_another_resolution_is_refused(prepared):
     with pytest.raises(InputError, match="data.resolution = 32, but .* was prepared at 16 px: set it to 16"):
-        PreparedImages(str(prepared / "out"), 32)
+        open_prepared(str(prepared / "out"), 32)
 
 
 WRONG_FLAGS = {

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, tiny_config
 from PIL import Image
 
+from sagan_jax.data.pipeline import Pipeline
+from sagan_jax.data.source import open_source
 from sagan_jax.data.tfds_source import open_tfds
 from sagan_jax.errors import InputError
 
@@ -54,38 +56,6 @@ def test_digits_are_learned_and_the_run_continues(tmp_path):
     assert measured["eval/class_diversity"] > 0.6
 
 
-@pytest.fixture(scope="module", params=["array_record", "tfrecord"])
-def imagenet(request, tmp_path_factory):
-    """Twelve random JPEG files with the schema of imagenet2012, written by TFDS itself."""
-    pytest.importorskip("tensorflow")
-    import tensorflow_datasets as tfds
-
-    folder = tmp_path_factory.mktemp(request.param)
-    features = tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(encoding_format="jpeg"),
-            "label": tfds.features.ClassLabel(num_classes=1000),
-            "file_name": tfds.features.Text(),
-        }
-    )
-    random = np.random.default_rng(0)
-
-    def examples():
-        for i in range(12):
-            image = random.integers(0, 256, (140 + i, 170, 3), np.uint8)
-            yield i, {"image": image, "label": i * 90, "file_name": f"{i}.jpg"}
-
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name="imagenet2012",
-        version="5.1.0",
-        features=features,
-        split_datasets={"train": examples()},
-        data_dir=folder,
-        file_format=request.param,
-    )
-    return folder
-
-
 def test_imagenet128_trains_on_tfds_data(imagenet, tmp_path):
     flags = [f"--config.data.data_dir={imagenet}", "--config.train.batch_size=4", *SMALL]
     result = run_main("--config=configs/imagenet128.py", f"--workdir={tmp_path}", "--config.train.steps=2", *flags)
@@ -97,19 +67,15 @@ def test_imagenet128_trains_on_tfds_data(imagenet, tmp_path):
 
 
 def test_tfds_reader_gives_every_image_once_per_epoch(imagenet):
-    from ml_collections import ConfigDict
-
-    from sagan_jax.data.pipeline import Pipeline
-    from sagan_jax.data.source import open_source
-
-    data = {"source": "tfds:imagenet2012", "split": "train", "data_dir": str(imagenet), "resolution": 16}
-    source = open_source(ConfigDict({"data": data}))
+    config = tiny_config()
+    config.data.update(source="tfds:imagenet2012", data_dir=str(imagenet))
+    config.train.batch_size = 4
+    config.model.num_classes = 1000
+    source = open_source(config)
 
     def labels(first, last, seed=0):
-        pipeline = Pipeline(
-            source, seed=seed, updates=1, batch_size=4, read_threads=2, prefetch_steps=1, conditional=True
-        )
-        return np.concatenate([batch.labels.ravel() for batch in pipeline.batches(first, last)])
+        config.seed = seed
+        return np.concatenate([batch.labels.ravel() for batch in Pipeline(config, source).batches(first, last)])
 
     run = labels(0, 6)
     assert sorted(run[:12]) == sorted(run[12:]) == [i * 90 for i in range(12)]
@@ -161,7 +127,8 @@ BAD_INPUT = {
     "metrics without classes": (["--config=configs/digits.py", "--config.model.num_classes=0"], "compares classes"),
     "metrics": (["--config=configs/digits.py", "--config.evaluation.metrics=('fid',)"], "'fid'"),
     "no data": (["--config=configs/imagenet128.py", "--config.data.data_dir=/nowhere"], "download_and_prepare"),
-    "no folder": (["--config=configs/folder128.py"], "folder:images"),
+    "not prepared": (["--config=configs/folder128.py"], "python -m sagan_jax.prepare --source="),
+    "no folder": (["--config=configs/folder128.py", "--config.data.source=folder:images"], "folder:images"),
     "workdir": (["--config=configs/digits.py", "--workdir=setup.cfg/run"], "--workdir=setup.cfg/run"),
 }
 

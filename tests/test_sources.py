@@ -126,6 +126,7 @@ AMBIGUOUS = {
     "no json": (FILES, b"{", "dataset.json is not valid JSON"),
     "no labels": (FILES, b"[1]", "dataset.json must be"),
     "no numbers": (FILES, b'{"labels": [["a/0.png", 0.5]]}', "whole numbers"),
+    "prepared already": (["contact_sheet.png"], b'{"content_hash": "1"}', "is a prepared data set already"),
     "missing file": (FILES, b'{"labels": [["a/9.png", 0]]}', "names a/9.png, which is not there"),
     "missing label": (FILES, b'{"labels": [["a/0.png", 0]]}', "has no label for a/2.png"),
     "gap": (FILES, b'{"labels": [["a/0.png", 0], ["a/2.png", 2], ["b/1.png", 2]]}', "no image of label 1"),

@@ -116,6 +116,8 @@ def _wrapping_folder(images: list[str]) -> str:
 def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
     """The label of each image, or nothing where the file says that there are none."""
     parsed = _parsed(f"{where}/{LABEL_FILE}", text)
+    if isinstance(parsed, dict) and "content_hash" in parsed:
+        raise InputError(f"{where} is a prepared data set already: give the images that it was made of.")
     pairs = parsed.get("labels") if isinstance(parsed, dict) else None
     if isinstance(parsed, dict) and "labels" in parsed and pairs is None:
         return []

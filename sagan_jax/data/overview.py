@@ -29,13 +29,13 @@ def shortened(table: list[str], where: str) -> list[str]:
 def class_examples(source: ImageSource, classes: Iterable[int], columns: int) -> np.ndarray:
     """Images [R, columns, H, W, 3] uint8: a row per class, evenly spread over its images, repeated where they are few.
 
-    `source.labels` must be known.
+    The row of a class without images is grey. `source.labels` must be known.
     """
     assert source.labels is not None
-    chosen = []
+    rows = []
     for label in classes:
         members = np.flatnonzero(source.labels == label)
-        chosen.append(members[np.linspace(0, len(members) - 1, columns).round().astype(int)])
-    indices = np.concatenate(chosen)
-    images, _ = source.load(indices)
-    return images.reshape(len(chosen), columns, *images.shape[1:])
+        candidates = members if len(members) else np.zeros(1, int)
+        images, _ = source.load(candidates[np.linspace(0, len(candidates) - 1, columns).round().astype(int)])
+        rows.append(images if len(members) else np.full_like(images, 128))
+    return np.stack(rows)

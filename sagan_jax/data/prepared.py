@@ -17,26 +17,44 @@ from sagan_jax.runtime.storage import local_copy, sha256_of
 READER_OPTIONS = "max_parallelism:1,readahead_buffer_size:0"
 
 
-class PreparedImages:
-    """An `ImageSource` over what `python -m sagan_jax.prepare` wrote.
+def open_prepared(path: str, resolution: int, cache_dir: str = "") -> "PreparedImages":
+    """A prepared data set as the source of a run.
 
     Args:
-      path: the folder; one in a bucket is copied to the cache first.
+      path: its folder; one in a bucket is copied to the cache first.
       resolution: that the run wants.
       cache_dir: where copies go; empty: ~/.cache/sagan_jax.
 
     Raises:
       InputError: not a whole data set of this resolution.
     """
+    folder = epath.Path(path).expanduser()
+    try:
+        manifest = read_manifest(folder)
+    except InputError as error:
+        raise InputError(f"data.source = 'prepared:{path}': {error}") from error
+    if manifest.resolution != resolution:
+        raise InputError(
+            f"data.resolution = {resolution}, but {path} was prepared at {manifest.resolution} px: set it to"
+            f" {manifest.resolution}, or prepare the images again with --resolution={resolution}."
+        )
+    return PreparedImages(folder, manifest, cache_dir)
 
-    def __init__(self, path: str, resolution: int, cache_dir: str = ""):
-        folder = epath.Path(path).expanduser()
-        self.manifest = manifest = read_manifest(folder)
-        if manifest.resolution != resolution:
-            raise InputError(
-                f"data.resolution = {resolution}, but {path} was prepared at {manifest.resolution} px: set it to"
-                f" {manifest.resolution}, or prepare the images again with --resolution={resolution}."
-            )
+
+class PreparedImages:
+    """An `ImageSource` over what `python -m sagan_jax.prepare` wrote.
+
+    Args:
+      folder: of the data set.
+      manifest: of the data set.
+      cache_dir: see `open_prepared`.
+
+    Raises:
+      InputError: the labels are missing or damaged, or a file in a bucket is.
+    """
+
+    def __init__(self, folder: epath.Path, manifest: Manifest, cache_dir: str = ""):
+        self.manifest = manifest
         self.name = f"prepared:{manifest.content_hash[:12]}"
         self.class_names = manifest.class_names
         self.folder = local_copy(folder, manifest.file_hashes, _cache_folder(cache_dir, manifest))

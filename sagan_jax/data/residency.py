@@ -45,13 +45,9 @@ class Feed:
         return map(spread, self.pipeline.index_batches(first_step, last_step))
 
 
-def open_feed(config: ConfigDict, source: ImageSource | ImageStream, mesh: Mesh) -> Feed:
-    """Places the data set on the devices if `config.data.residency` says so and tells what it does.
-
-    Raises:
-      InputError: the data set cannot be placed there.
-    """
-    pipeline = Pipeline(config, source)
+def open_feed(config: ConfigDict, pipeline: Pipeline, mesh: Mesh) -> Feed:
+    """Places the data set on the devices if it `stays_on_device`, and tells which it is."""
+    source = pipeline.source
     size = resident_size(config, source)
     if not stays_on_device(config, source):
         print(f"images         read as they are needed ({in_bytes(size)} in all)", flush=True)
@@ -68,24 +64,29 @@ def resident_size(config: ConfigDict, source: ImageSource | ImageStream) -> int:
     return len(source) * config.data.resolution**2 * 3
 
 
+def check_residency(config: ConfigDict, source: ImageSource | ImageStream) -> None:
+    """Raises InputError if the data set is to lie on the devices but cannot."""
+    if config.data.residency != "device":
+        return
+    if not isinstance(source, ImageSource):
+        raise InputError(
+            f"data.residency = 'device' needs random access to images, which {source.name} lacks: prepare it with"
+            " python -m sagan_jax.prepare, or use 'auto'."
+        )
+    size = resident_size(config, source)
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", size)
+    if size > memory:
+        raise InputError(
+            f"data.residency = 'device', but {source.name} takes {in_bytes(size)} and a device has"
+            f" {in_bytes(memory)}: use 'auto' or a smaller data.resolution."
+        )
+
+
 def stays_on_device(config: ConfigDict, source: ImageSource | ImageStream) -> bool:
-    """Whether the data set goes to the devices as a whole. Raises InputError if it must but cannot."""
-    residency, size = config.data.residency, resident_size(config, source)
-    random_access = isinstance(source, ImageSource)
-    if residency == "device":
-        if not random_access:
-            raise InputError(
-                f"data.residency = 'device' needs random access to images, which {source.name} lacks: prepare it with"
-                " python -m sagan_jax.prepare, or use 'auto'."
-            )
-        memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", size)
-        if size > memory:
-            raise InputError(
-                f"data.residency = 'device', but {source.name} takes {in_bytes(size)} and a device has"
-                f" {in_bytes(memory)}: use 'auto' or a smaller data.resolution."
-            )
-        return True
-    return residency == "auto" and random_access and size <= config.data.resident_gib * 2**30
+    """Whether the data set goes to the devices as a whole."""
+    if config.data.residency == "auto":
+        return isinstance(source, ImageSource) and resident_size(config, source) <= config.data.resident_gib * 2**30
+    return bool(config.data.residency == "device")
 
 
 def load_all(source: ImageSource, resolution: int, threads: int) -> Batch:

@@ -67,9 +67,9 @@ def open_source(config: ConfigDict) -> ImageSource | ImageStream:
 
             return Digits(data.resolution)
         case "prepared" if rest:
-            from sagan_jax.data.prepared import PreparedImages
+            from sagan_jax.data.prepared import open_prepared
 
-            return PreparedImages(rest, data.resolution, data.cache_dir)
+            return open_prepared(rest, data.resolution, data.cache_dir)
         case "folder" if rest:
             from sagan_jax.data.files import open_files
 

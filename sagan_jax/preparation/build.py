@@ -2,11 +2,14 @@
 
 import concurrent.futures
 import concurrent.futures.process
+import contextlib
 import dataclasses
 import hashlib
 import io
 import multiprocessing
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +122,8 @@ def write_shards(job: Job, missing: list[int], workers: int) -> None:
     """
     pool = concurrent.futures.ProcessPoolExecutor(workers, SPAWN, start_worker, (job,))
     with pool, _Progress(job.plan.num_images, job.done.value) as progress:
-        tasks = {pool.submit(write_shard, index) for index in missing}
+        with _ctrl_c_later():
+            tasks = {pool.submit(write_shard, index) for index in missing}
         try:
             while tasks:
                 finished, tasks = concurrent.futures.wait(tasks, 0.3, concurrent.futures.FIRST_COMPLETED)
@@ -146,9 +150,6 @@ def finish(out: epath.Path, plan: Plan) -> Manifest:
         reports.append(report)
     labels = np.asarray([label for report in reports for label in report.labels], np.int32)
     counts = np.bincount(labels, minlength=len(plan.class_names))
-    for name, count in zip(plan.class_names, counts, strict=True):
-        if not count:
-            raise InputError(f"the class {name} of {plan.source} has no readable image: mend its files or remove it.")
     buffer = io.BytesIO()
     np.save(buffer, labels)
     write_whole(out / LABELS, buffer.getvalue())
@@ -191,6 +192,16 @@ def clean(out: epath.Path, plan: Plan) -> None:
     """Removes what is only needed until a data set is whole."""
     for name in (UNFINISHED, *(plan.report_file(index) for index in range(plan.num_shards))):
         (out / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Holds Ctrl-C back: a worker whose start it interrupts would belong to nobody."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Progress:

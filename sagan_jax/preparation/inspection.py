@@ -50,7 +50,10 @@ def remarks(manifest: Manifest) -> Iterator[str]:
     yield from manifest.shared_images
     if manifest.enlarged:
         yield f"{manifest.enlarged:,} images were smaller than {manifest.resolution} px and were enlarged"
-    smallest, largest = min(manifest.class_counts), max(manifest.class_counts)
+    empty = [name for name, count in zip(manifest.class_names, manifest.class_counts, strict=True) if not count]
+    if empty:
+        yield f"{len(empty):,} of {_classes(manifest)} have no image, such as {empty[0]}"
+    smallest, largest = min(filter(None, manifest.class_counts)), max(manifest.class_counts)
     if largest >= IMBALANCE * smallest:
         yield (
             f"classes have {smallest:,} to {largest:,} images: consider data.class_sampling=empirical, or"
@@ -65,7 +68,7 @@ def save_overview(folder: epath.Path, manifest: Manifest) -> list[epath.Path]:
       InputError: the folder cannot be written to.
     """
     table = "\n".join(class_table(manifest.class_names, manifest.class_counts)) + "\n"
-    source = PreparedImages(str(folder), manifest.resolution)
+    source = PreparedImages(folder, manifest)
     try:
         write_whole(folder / CLASS_TABLE, table.encode())
         paths = []

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.data.batch import Batch
-from sagan_jax.data.pipeline import resolve_num_classes
-from sagan_jax.data.residency import Feed, open_feed, real_batch
+from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
+from sagan_jax.data.residency import Feed, check_residency, open_feed, real_batch
 from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies, open_source
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
@@ -81,6 +81,8 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     config = config.copy_and_resolve_references()
     config.model.num_classes = resolve_num_classes(config, source)
     check_evaluation(config, source)
+    check_residency(config, source)
+    pipeline = Pipeline(config, source)
 
     settings = config.checkpoint
     checkpoints = Checkpoints(folder / "checkpoints", settings.keep, settings.keep_every_steps)
@@ -88,7 +90,7 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     mesh, recipe = make_mesh(), build_recipe(config, class_frequencies(config, source))
     state = initial_state(config, recipe, mesh, checkpoints)
     announce(config, source, mesh, state, folder)
-    feed = open_feed(config, source, mesh)
+    feed = open_feed(config, pipeline, mesh)
 
     sampler = Sampler(recipe.networks.generator, recipe.prior, mesh, **config.sampling)
     writer = RunWriter(folder, int(state.step))
