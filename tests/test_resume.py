@@ -62,8 +62,8 @@ def test_six_steps_equal_three_plus_three(tmp_path, capsys):
 def test_residency_changes_nothing_even_in_the_middle_of_a_run(tmp_path):
     """Indices into resident images and streamed batches, and both in turns, give the same weights."""
     states = []
-    for name, residency in (("device", ("device", "device")), ("turns", ("host", "device"))):
-        for steps, where in zip((2, 4), residency, strict=True):
+    for name, parts in (("device", [(4, "device")]), ("turns", [(2, "host"), (4, "device")])):
+        for steps, where in parts:
             config = config_for(steps)
             config.data.update(residency=where, real_class_sampling="uniform", class_sampling="empirical")
             train_and_evaluate(config, str(tmp_path / name))

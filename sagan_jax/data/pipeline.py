@@ -107,11 +107,17 @@ class Pipeline:
         """The same batch, of one step and loaded now. For sources with random access."""
         return self._join([self._load(step * self.per_step, self.per_step)])
 
-    def index_batches(self, first_step: int, last_step: int) -> Iterator[np.ndarray]:
-        """Indices [S, local B] int32 into the data set in place of the images of `batches`."""
-        for step in range(first_step, last_step):
+    def index_batches(
+        self, first_step: int, last_step: int, finish: Callable[[Any], Any] = lambda x: x
+    ) -> Iterator[Any]:
+        """Indices [S, local B] int32 into the data set in place of the images of `batches`, else the same."""
+
+        def indices(step: int) -> np.ndarray:
             positions = self._positions(step * self.per_step, self.per_step)
-            yield self.order(positions).astype(np.int32).reshape(self.updates, self.local_batch_size)
+            return self.order(positions).astype(np.int32).reshape(self.updates, self.local_batch_size)
+
+        steps = grain.MapDataset.range(first_step, last_step).map(indices).map(finish)
+        return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=self.prefetch_steps)))
 
     def _positions(self, first: int, count: int) -> np.ndarray:
         """Positions in the run of images first .. first + count - 1 of this process's own sequence."""

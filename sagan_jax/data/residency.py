@@ -40,9 +40,8 @@ class Feed:
     def inputs(self, first_step: int, last_step: int) -> Iterator[Any]:
         """For each step a `Batch`, or where images are resident their indices [S, B] int32; spread over the devices."""
         spread = functools.partial(to_global, batch_sharding(self.mesh))
-        if self.resident is None:
-            return self.pipeline.batches(first_step, last_step, finish=spread)
-        return map(spread, self.pipeline.index_batches(first_step, last_step))
+        read = self.pipeline.batches if self.resident is None else self.pipeline.index_batches
+        return read(first_step, last_step, finish=spread)
 
 
 def open_feed(config: ConfigDict, pipeline: Pipeline, mesh: Mesh) -> Feed:
