@@ -2,8 +2,8 @@
 
 python bench/data.py [--images=FOLDER_OR_ZIP] [--output=bench/results/data.json]
 
-Without --images it makes JPEG files of the usual size of ImageNet's, 500x375. Speeds per core divide by the CPU time
-that was used, so they hold for any number of cores.
+Without --images it makes JPEG files of the usual size of ImageNet's, 500x375. Streaming per core divides by
+the CPU time that was used, preparing per core by time and number of cores.
 """
 
 import argparse

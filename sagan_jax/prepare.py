@@ -16,6 +16,7 @@ from sagan_jax.data.resize import CROPS, FILTERS
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
+from sagan_jax.runtime.storage import is_remote
 
 RESOLUTIONS = (16, 32, 64, 128, 256, 512)
 
@@ -101,7 +102,10 @@ def prepare(flags: argparse.Namespace) -> None:
     out = epath.Path(flags.out).expanduser()
     print()
     describe(out, manifest)
-    show_sheets(save_overview(out, manifest))
+    if is_remote(out):
+        print(f"for a contact sheet: python -m sagan_jax.prepare --inspect={out} (reads the data set back)")
+    else:
+        show_sheets(save_overview(out, manifest))
     print(f"train with: --config.data.source=prepared:{flags.out} --config.data.resolution={flags.resolution}")
 
 
@@ -121,16 +125,19 @@ def show_sheets(paths: list[epath.Path]) -> None:
 
 
 def _fraction(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a fraction from 0 to 1")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
     return value
 
 

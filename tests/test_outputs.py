@@ -132,9 +132,11 @@ def test_throughput_leaves_out_compilation_and_pauses():
     now = [0.0]
     throughput = Throughput(64, clock=lambda: now[0])
     for seconds in (60, 1, 1):  # the first step compiles
-        with throughput.waiting_for_data():
+        with throughput.waiting_for_data(lambda: False):
             now[0] += seconds / 4
-        now[0] += seconds * 3 / 4
+        with throughput.waiting_for_data(lambda: True):
+            now[0] += seconds / 4
+        now[0] += seconds / 2
         throughput.count_step()
     assert throughput.report() == {"steps_per_s": 1.0, "images_per_s": 64.0, "data_wait": 0.25}
     throughput.pause()

@@ -95,9 +95,10 @@ def run(*flags, out, source, resolution=16):
 
 
 def test_every_format_becomes_rgb(tmp_path):
+    (tmp_path / "images").mkdir()
     for name, (write, _, _) in FORMATS.items():
-        write(tmp_path / name)
-    assert run(source=tmp_path, out=tmp_path / "out") == 0
+        write(tmp_path / "images" / name)
+    assert run(source=tmp_path / "images", out=tmp_path / "out") == 0
     source = open_prepared(str(tmp_path / "out"), 16)
     assert source.class_names == ("all",)
     images, _ = source.load(np.arange(len(FORMATS)))
@@ -168,6 +169,14 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(prepared, ca
     assert "was made with resolution = 16 rather than 32" in capsys.readouterr().err
 
 
+def test_images_added_later_are_not_taken_for_prepared(tmp_path, capsys):
+    source = write_images(tmp_path / "images")
+    assert run(source=source, out=tmp_path / "out") == 0
+    (source / "cat" / "new.png").write_bytes((source / "cat" / "0.png").read_bytes())
+    assert run(source=source, out=tmp_path / "out") == 2
+    assert "holds a data set that was made with identity = " in capsys.readouterr().err
+
+
 def test_the_content_hash_does_not_depend_on_place_or_workers(prepared, tmp_path):
     assert run("--workers=2", source=prepared / "images", out=tmp_path / "again") == 0
     first, again = read_manifest(prepared / "out"), read_manifest(tmp_path / "again")
@@ -197,6 +206,29 @@ def test_broken_files_stop_or_are_skipped_and_counted(tmp_path, capsys):
     assert [name.rpartition("images/")[2] for name, _ in manifest.skipped] == ["cat/1.png", "dog/7.png"]
 
 
+def test_files_mended_after_an_interrupted_run_are_taken_in(tmp_path):
+    source = write_images(tmp_path / "images", count=300)  # three shards, with broken files in the first and the last
+    whole = (source / "cat" / "0.png").read_bytes()
+    broken = [source / "cat" / "0.png", *(source / "dog" / f"{i}.png" for i in range(200, 300))]
+    for file in broken:
+        file.write_bytes(b"")
+    assert run("--on-error=skip", source=source, out=tmp_path / "out") == 2
+    assert list((tmp_path / "out").glob("images-00000-*.json"))
+    for file in broken:
+        file.write_bytes(whole)
+    assert run(source=source, out=tmp_path / "out") == 0
+    assert read_manifest(tmp_path / "out").class_counts == (300, 300)
+
+
+def test_nothing_readable_is_no_data_set(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "x.png").write_text("no picture")
+    assert run("--on-error=skip", "--max-skipped=1", source=tmp_path / "images", out=tmp_path / "out") == 2
+    assert "none of the 1 files" in capsys.readouterr().err
+    with pytest.raises(InputError, match="half prepared"):
+        read_manifest(tmp_path / "out")
+
+
 def test_classes_with_the_same_images_and_uneven_ones_are_remarked_on(tmp_path, capsys):
     source = write_images(tmp_path / "images", count=20)
     (source / "wolf").mkdir()
@@ -204,7 +236,7 @@ def test_classes_with_the_same_images_and_uneven_ones_are_remarked_on(tmp_path, 
         (source / "wolf" / f"w{i}.png").write_bytes((source / "dog" / f"{i}.png").read_bytes())
     assert run(source=source, out=tmp_path / "out", resolution=32) == 0
     shown = capsys.readouterr().out
-    assert "the classes dog and wolf have 2 images in common, such as" in shown
+    assert "the classes dog and wolf have images in common: 2, such as" in shown
     assert "dog/0.png = " in shown
     assert "classes have 2 to 20 images: consider data.class_sampling=empirical" in shown
     assert "42 images were smaller than 32 px and were enlarged" in shown
@@ -260,7 +292,8 @@ WRONG_FLAGS = {
     "odd resolution": (["--source=x", "--out=y", "--resolution=100"], "--resolution: invalid choice: 100"),
     "both": (["--inspect=x", "--out=y"], "--inspect goes without"),
     "fraction": (["--source=x", "--out=y", "--resolution=16", "--max-skipped=3"], "3 is not a fraction"),
-    "workers": (["--source=x", "--out=y", "--resolution=16", "--workers=0"], "0 is not at least 1"),
+    "no fraction": (["--source=x", "--out=y", "--resolution=16", "--max-skipped=few"], "few is not a fraction"),
+    "workers": (["--source=x", "--out=y", "--resolution=16", "--workers=0"], "0 is not a number from 1 on"),
     "no source": (["--source=/nowhere", "--out=y", "--resolution=16"], "--source: there is no folder"),
     "two kinds": (["--source=tfds:cifar10", "--source=x", "--out=y", "--resolution=16"], "cannot be merged"),
     "no data set": (["--inspect=/nowhere"], "/nowhere does not exist: make it with"),
@@ -285,6 +318,8 @@ def test_output_must_be_free(prepared, tmp_path, capsys):
     (tmp_path / "precious.txt").write_text("mine")
     assert run(source=prepared / "images", out=tmp_path) == 2
     assert "is not empty and holds no prepared data set" in capsys.readouterr().err
+    assert run(source=prepared / "images", out=prepared / "images" / "out") == 2
+    assert "lies in --source" in capsys.readouterr().err
     assert run(source=prepared / "images", out=tmp_path / "precious.txt" / "out") == 2
     assert "cannot be written to" in capsys.readouterr().err
 

@@ -55,7 +55,7 @@ def test_killed_at_any_moment_the_next_attempt_ends_in_the_same_bytes(images, un
     out = tmp_path / "out"
     process = start(images, out, start_new_session=True)
     deadline = time.monotonic() + 120
-    while len(list(out.glob("*.array_record"))) < whole_shards or not list(out.glob(".*.partial")):
+    while len(list(out.glob("*.array_record"))) < whole_shards or not list(out.glob(".images*.partial")):
         assert process.poll() is None, "finished before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -63,7 +63,7 @@ def test_killed_at_any_moment_the_next_attempt_ends_in_the_same_bytes(images, un
     process.communicate()
     with pytest.raises(InputError, match="only half prepared: run the same"):
         read_manifest(out)
-    assert no_process_writes_to(out)
+    assert ends_with_its_parent(process.pid)
     kept = {file.name: file.stat().st_mtime_ns for file in out.glob("*.array_record")}
 
     status, stdout, stderr = finished(start(images, out))
@@ -74,21 +74,51 @@ def test_killed_at_any_moment_the_next_attempt_ends_in_the_same_bytes(images, un
     assert len(reports_were_there) >= len(kept) - 2  # a shard may lack its report
 
 
-def no_process_writes_to(out):
-    """Whether the workers died with the process that started them."""
+def ends_with_its_parent(session):
+    """Whether all workers, which are in the session of the process that was killed, end soon."""
     for _ in range(100):
-        sizes = {file.name: file.stat().st_size for file in out.iterdir()}
-        time.sleep(0.2)
-        if sizes == {file.name: file.stat().st_size for file in out.iterdir()}:
+        try:
+            os.killpg(session, 0)
+        except ProcessLookupError:
             return True
+        time.sleep(0.1)
     return False
+
+
+def wait_for_a_shard(process, out):
+    while not list(out.glob("*.array_record")):
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
+def test_a_killed_worker_is_an_error_and_not_the_end_of_the_work(images, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    process = start(images, out)
+    wait_for_a_shard(process, out)
+    children = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True)
+    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+    status, _, stderr = finished(process)
+    assert status == 2
+    assert stderr.strip().splitlines()[-1].startswith("error: a worker process was killed")
+    assert finished(start(images, out))[0] == 0
+    assert contents(out) == undisturbed
+
+
+def test_two_at_once_do_not_disturb_each_other(images, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    first = start(images, out)
+    wait_for_a_shard(first, out)
+    status, _, stderr = finished(start(images, out))
+    assert status == 2
+    assert "is being written to by another process" in stderr
+    assert finished(first)[0] == 0
+    assert contents(out) == undisturbed
 
 
 def test_ctrl_c_stops_and_says_how_to_go_on(images, undisturbed, tmp_path):
     out = tmp_path / "out"
     process = start(images, out)
-    while not list(out.glob("*.array_record")):
-        time.sleep(0.01)
+    wait_for_a_shard(process, out)
     process.send_signal(signal.SIGINT)
     status, _, stderr = finished(process)
     assert status == 130

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from sagan_jax.data.files import ImageFiles
-from sagan_jax.data.layout import layout_of
+from sagan_jax.data.layout import layout_of, wrapping_folder
 from sagan_jax.data.resize import FILTERS, square_rgb
 from sagan_jax.data.source import open_source
 from sagan_jax.errors import InputError
@@ -85,6 +85,34 @@ def test_zip_and_several_zips_are_the_folder_they_were_made_of(image_folder, tmp
         ImageFiles([str(out / "all.zip"), str(out / "part-1.zip")])
 
 
+WRAPPED = {
+    "": ["a/0.png", "b/1.png"],
+    "photos/": ["photos/a/0.png", "photos/b/1.png", "photos/readme.md", "__MACOSX/photos/._x"],
+    "x/y/": ["x/y/a/0.png", "x/y/b/deep/1.png"],
+    "x/": ["x/cat/0.png", "x/cat/1.png"],
+    "data/": ["data/0.png", "data/1.png", "data/dataset.json"],
+    "stylegan/": ["stylegan/00000/0.png", "stylegan/00000/1.png", "stylegan/dataset.json"],
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_folders_around_everything_are_passed_through(wrapper):
+    assert wrapping_folder(WRAPPED[wrapper]) == wrapper
+    assert wrapping_folder(["00000/0.png", "dataset.json"]) == ""
+
+
+def test_wrapped_parts_are_merged_and_wrapped_labels_found(image_folder, tmp_path_factory):
+    out, whole = tmp_path_factory.mktemp("zips"), ImageFiles([str(image_folder)])
+    for part, ending in enumerate((".png", ".jpg")):
+        keep = lambda name, ending=ending: name.endswith(ending)  # noqa: E731
+        zipped(image_folder, out / f"part-{part}.zip", wrapper=f"part{part}/", keep=keep)
+    same_images(ImageFiles([str(out / "part-*.zip")]), whole)
+    labels = {"labels": [["cat/a.png", 1], ["cat/deep/b.jpg", 0], ["dog/a.png", 1], ["dog/deep/b.jpg", 0]]}
+    (image_folder / "dataset.json").write_text(json.dumps(labels))
+    wrapped = ImageFiles([zipped(image_folder, out / "labelled.zip", wrapper="x/")])
+    assert [file.label for file in wrapped.shard(0, 1)] == [1, 0, 1, 0]
+
+
 def test_shards_are_even_and_complete(image_folder):
     files = ImageFiles([str(image_folder)])
     shards = [[file.name for file in files.shard(index, 3)] for index in range(3)]
@@ -101,7 +129,7 @@ FILES = ["b/1.png", "a/0.png", "a/2.png"]
 LAYOUTS = {
     "subfolders": (FILES, None, ("a", "b"), [0, 0, 1]),
     "flat": (["1.png", "0.png", "readme.md"], None, ("all",), [0, 0]),
-    "flat in folders": (["x/y/1.png", "x/y/0.png"], None, ("y",), [0, 0]),
+    "one class": (["y/1.png", "y/0.png"], None, ("y",), [0, 0]),
     "label file": (FILES, {"labels": [["a/0.png", 1], ["a/2.png", 0], ["b/1.png", 2]]}, ("0", "1", "2"), [1, 0, 2]),
     "label file without labels": (FILES, {"labels": None}, ("all",), [0, 0, 0]),
     "class with folders": (["a/0.png", "b/deep/1.png"], None, ("a", "b"), [0, 1]),
@@ -126,6 +154,13 @@ AMBIGUOUS = {
     "no json": (FILES, b"{", "dataset.json is not valid JSON"),
     "no labels": (FILES, b"[1]", "dataset.json must be"),
     "no numbers": (FILES, b'{"labels": [["a/0.png", 0.5]]}', "whole numbers"),
+    "huge label": (
+        FILES,
+        b'{"labels": [["a/0.png", 0], ["a/2.png", 999999999], ["b/1.png", 0]]}',
+        "no image of label 1",
+    ),
+    "two labels": (FILES, b'{"labels": [["a/0.png", 0], ["a/0.png", 1]]}', "gives a/0.png two labels, 0 and 1"),
+    "label file too deep": (["a/0.png", "b/1.png", "b/dataset.json"], None, "has a b/dataset.json, but labels count"),
     "prepared already": (["contact_sheet.png"], b'{"content_hash": "1"}', "is a prepared data set already"),
     "missing file": (FILES, b'{"labels": [["a/9.png", 0]]}', "names a/9.png, which is not there"),
     "missing label": (FILES, b'{"labels": [["a/0.png", 0]]}', "has no label for a/2.png"),
@@ -138,6 +173,24 @@ def test_unclear_classes_are_refused(case):
     names, label_file, words = AMBIGUOUS[case]
     with pytest.raises(InputError, match=words):
         layout_of("here", names, label_file, None)
+
+
+def test_two_classes_cannot_have_one_name():
+    with pytest.raises(InputError, match="calls two classes x"):
+        layout_of("here", FILES, None, b'{"a": "x", "b": "x"}')
+
+
+def test_links_are_followed_but_not_in_circles(image_folder, tmp_path_factory):
+    linked = tmp_path_factory.mktemp("linked")
+    (linked / "cat").symlink_to(image_folder / "cat")
+    (linked / "dog").mkdir()
+    (linked / "dog" / "a.png").symlink_to(image_folder / "dog" / "a.png")
+    (linked / "dog" / "up").symlink_to(linked)
+    assert [file.name.rpartition("linked0/")[2] for file in ImageFiles([str(linked)]).shard(0, 1)] == [
+        "cat/a.png",
+        "cat/deep/b.jpg",
+        "dog/a.png",
+    ]
 
 
 def test_what_cannot_be_read_is_named(image_folder, tmp_path_factory):
@@ -187,6 +240,12 @@ def test_crop_is_central_and_the_right_size_passes_unchanged():
     np.testing.assert_array_equal(square_rgb(Image.fromarray(pixels), 16), pixels)
     wide = np.concatenate([np.zeros_like(pixels), pixels, np.zeros_like(pixels)], axis=1)
     np.testing.assert_array_equal(square_rgb(Image.fromarray(wide), 16), pixels)
+
+
+@pytest.mark.parametrize("image", [Image.new("F", (16, 16), 0.5), Image.new("I", (16, 16), 70_000)])
+def test_pixels_of_unknown_range_are_refused(image):
+    with pytest.raises(ValueError, match="no known range"):
+        square_rgb(image, 16)
 
 
 def test_the_whole_image_can_be_squeezed():

@@ -21,7 +21,7 @@ ALLOWED = {
     "training": {"errors", "config", "models", "runtime", "metrics", "data"},
     "preparation": {"errors", "data", "runtime"},
     "main": {"errors", "config", "training", "runtime"},
-    "prepare": {"errors", "data", "preparation"},
+    "prepare": {"errors", "data", "preparation", "runtime"},
 }
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 

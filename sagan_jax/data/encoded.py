@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
@@ -46,10 +46,12 @@ class EncodedImages(Protocol):
     Attributes:
       name: what the log calls it.
       class_names: one per label, in label order; ("all",) where images have no classes.
+      ignored: number of files beside them that are no images.
     """
 
     name: str
     class_names: tuple[str, ...]
+    ignored: int
 
     def __len__(self) -> int:
         """Number of images."""
@@ -103,4 +105,9 @@ def decode(file: EncodedImage, resolution: int) -> np.ndarray:
         with Image.open(io.BytesIO(file.read())) as image:
             return square_rgb(image, resolution)
     except UNREADABLE as error:
-        raise InputError(f"{file.name} is not a readable image ({error}): mend or delete it.") from error
+        raise InputError(f"{file.name} is not a readable image ({reason(error)}): mend or delete it.") from error
+
+
+def reason(error: Exception) -> str:
+    """Why an image is unreadable, in words that are the same each time."""
+    return "in no known format" if isinstance(error, UnidentifiedImageError) else str(error)

@@ -1,5 +1,6 @@
 """Image files in folders and zip archives, here or in a bucket."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -12,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from sagan_jax.data.encoded import Decoded, EncodedImage
-from sagan_jax.data.layout import CLASS_FILE, LABEL_FILE, is_image, layout_of
+from sagan_jax.data.layout import CLASS_FILE, LABEL_FILE, is_image, layout_of, wrapping_folder
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import is_remote
 
@@ -36,9 +37,12 @@ class ImageFiles:
     def __init__(self, paths: Sequence[str]):
         self.name = ", ".join(paths)
         self._containers = [_open_container(path) for pattern in paths for path in _expanded(pattern)]
+        self._wrappers = []  # folders of a container that all its files lie in
         part_of: dict[str, int] = {}
         for part, container in enumerate(self._containers):
-            for name in container.names():
+            inside = container.names()
+            self._wrappers.append(wrapping_folder(inside))
+            for name in (name.removeprefix(self._wrappers[part]) for name in inside):
                 if part_of.setdefault(name, part) != part and is_image(name):
                     both = f"{self._containers[part_of[name]].path} and {container.path}"
                     raise InputError(f"{name} is in both {both}: give each image once.")
@@ -54,7 +58,8 @@ class ImageFiles:
 
     def file(self, index: int) -> EncodedImage:
         """The image of an index."""
-        container, name = self._containers[self._parts[index]], self._names[index]
+        part = self._parts[index]
+        container, name = self._containers[part], self._wrappers[part] + self._names[index]
         return EncodedImage(
             f"{container.path}/{name}", int(self.labels[index]), functools.partial(container.read, name)
         )
@@ -74,10 +79,10 @@ class ImageFiles:
         """A file that describes the whole data set, if there is one; only possible where it is in one piece."""
         if name not in part_of:
             return None
-        container = self._containers[part_of[name]]
+        container, wrapper = self._containers[part_of[name]], self._wrappers[part_of[name]]
         if len(self._containers) > 1:
             raise InputError(f"{container.path} has a {name}, which counts only for a single folder or zip: give one.")
-        return container.read(name)
+        return container.read(wrapper + name)
 
 
 def open_files(path: str, resolution: int) -> Decoded:
@@ -90,7 +95,9 @@ def open_files(path: str, resolution: int) -> Decoded:
         files = ImageFiles([path])
     except InputError as error:
         raise InputError(f"data.source = 'folder:{path}': {error}") from error
-    return Decoded(f"folder:{path}", files.class_names, files.labels, len(files), files.file, resolution)
+    return Decoded(
+        f"folder:{path} {files.identity()[:12]}", files.class_names, files.labels, len(files), files.file, resolution
+    )
 
 
 class _Folder:
@@ -104,6 +111,8 @@ class _Folder:
         prefix = root.partition("://")[2] if is_remote(root) else root
         walk = self.path.walk() if is_remote(root) else os.walk(root, followlinks=True)
         for folder, folders, files in walk:
+            if not is_remote(root):
+                folders[:] = [name for name in folders if not _leads_back(os.path.join(folder, name))]
             below = os.fspath(folder).partition(prefix)[2].lstrip("/")
             below = f"{below}/" if below else ""
             found += [below + name for name in files] + [f"{below}{name}/" for name in folders]
@@ -132,7 +141,9 @@ class _Zip:
         with self._lock:
             if self._opened is None:
                 try:
-                    self._opened = zipfile.ZipFile(self.path.open("rb"))
+                    # TensorFlow's files are open only as context managers.
+                    file = contextlib.ExitStack().enter_context(self.path.open("rb"))
+                    self._opened = zipfile.ZipFile(file)
                 except zipfile.BadZipFile as error:
                     raise InputError(f"{self.path} is not a whole zip archive ({error}): copy it again.") from error
             return self._opened
@@ -142,6 +153,12 @@ class _Zip:
 
     def __setstate__(self, path: epath.Path) -> None:
         self.path, self._lock, self._opened = path, threading.Lock(), None
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether a folder is a link to one that it lies in."""
+    inside = os.path.realpath(os.path.dirname(folder))
+    return os.path.islink(folder) and os.path.commonpath([inside, os.path.realpath(folder)]) == os.path.realpath(folder)
 
 
 def _open_container(path: epath.Path) -> _Folder | _Zip:

@@ -1,5 +1,6 @@
 """Which class each file of a folder or archive belongs to, by the names of its folders or a label file."""
 
+import collections
 import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -33,12 +34,11 @@ def layout_of(where: str, names: Sequence[str], label_file: bytes | None, class_
     """Finds the classes of the images among `names`.
 
     With a label file: those that it gives. Otherwise, images in subfolders are of one class per
-    subfolder, in the order of the sorted names, and images without subfolders have no classes. Folders that
-    hold nothing but one other folder are passed through.
+    subfolder, in the order of the sorted names, and images without subfolders have no classes.
 
     Args:
       where: the folder or archive, for messages.
-      names: paths below it, with "/"; folders end with "/".
+      names: paths below it (and below its `wrapping_folder`), with "/"; folders end with "/".
       label_file: contents of its `dataset.json`, if there is one.
       class_file: contents of its `classes.json`, if there is one: nicer names for classes.
 
@@ -50,8 +50,10 @@ def layout_of(where: str, names: Sequence[str], label_file: bytes | None, class_
     images = [name for name in files if is_image(name)]
     if not images:
         raise InputError(f"{where} has no image: give a folder or zip with {', '.join(SUFFIXES)} files.")
-    given = {LABEL_FILE: label_file, CLASS_FILE: class_file}
-    ignored = sum(PurePosixPath(name).name not in given for name in files) - len(images)
+    for name in files:
+        if PurePosixPath(name).name == LABEL_FILE and name != LABEL_FILE:
+            raise InputError(f"{where} has a {name}, but labels count only at its top: give {where}/{name[:-13]}.")
+    ignored = sum(name not in (LABEL_FILE, CLASS_FILE) for name in files) - len(images)
     if label_file is not None:
         labels = _labels_of_file(where, images, label_file)
         keys = [str(label) for label in range(max(labels) + 1)] if labels else list(ONE_CLASS)
@@ -61,7 +63,11 @@ def layout_of(where: str, names: Sequence[str], label_file: bytes | None, class_
     shown = _parsed(f"{where}/{CLASS_FILE}", class_file) if class_file is not None else {}
     if not isinstance(shown, dict):
         raise InputError(f'{where}/{CLASS_FILE} must be an object such as {{"n01440764": "tench"}}.')
-    return Layout(tuple(str(shown.get(key, key)) for key in keys), images, labels, ignored)
+    class_names = tuple(str(shown.get(key, key)) for key in keys)
+    for name, count in collections.Counter(class_names).items():
+        if count > 1:
+            raise InputError(f"{where}/{CLASS_FILE} calls two classes {name}: give each a name of its own.")
+    return Layout(class_names, images, labels, ignored)
 
 
 def is_image(name: str) -> bool:
@@ -74,25 +80,23 @@ def _hidden(name: str) -> bool:
 
 
 def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tuple[list[str], list[int]]:
-    wrapper = _wrapping_folder(images)
-    inside = [name.removeprefix(wrapper) for name in images]
-    flat = [name for name in inside if "/" not in name]
-    if len(flat) == len(inside):
-        return list(ONE_CLASS), [0] * len(inside)
+    flat = [name for name in images if "/" not in name]
+    if len(flat) == len(images):
+        return list(ONE_CLASS), [0] * len(images)
     if flat:
         raise InputError(
             f"{where} has images both beside its subfolders (such as {flat[0]}) and in them: move them into"
             " a subfolder per class, or all into one folder without subfolders."
         )
-    folders = [name.removeprefix(wrapper).partition("/") for name in visible if name.startswith(wrapper)]
-    classes = sorted({folder for folder, slash, _ in folders if slash})
+    parts = [name.partition("/") for name in visible]
+    classes = sorted({folder for folder, slash, _ in parts if slash})
     if len(classes) > 1 and {folder.lower() for folder in classes} <= SPLITS:
         raise InputError(
             f"{where}: the folders {', '.join(classes)} are parts of a data set and not classes: give one of them,"
-            f" such as {where}/{wrapper}{classes[0]}."
+            f" such as {where}/{classes[0]}."
         )
     label_of = {folder: label for label, folder in enumerate(classes)}
-    labels = [label_of[name.partition("/")[0]] for name in inside]
+    labels = [label_of[name.partition("/")[0]] for name in images]
     for label in sorted(set(range(len(classes))) - set(labels)):
         raise InputError(
             f"{where}: the class folder {classes[label]} has no image: add some ({', '.join(SUFFIXES)})"
@@ -101,16 +105,24 @@ def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tup
     return classes, labels
 
 
-def _wrapping_folder(images: list[str]) -> str:
-    """The folders that all images share, as long as at least one folder level is left below them."""
+def wrapping_folder(names: Sequence[str]) -> str:
+    """The folders, ending with "/", that hold everything of a folder or archive without being a class.
+
+    Args:
+      names: all paths in it.
+    """
+    images = [name for name in names if is_image(name)]
+    described = [name for name in names if PurePosixPath(name).name in (LABEL_FILE, CLASS_FILE) and not _hidden(name)]
     wrapper = ""
-    while True:
-        parts = {tuple(name.removeprefix(wrapper).split("/")[:-1]) for name in images}
-        first = {folders[:1] for folders in parts}
-        # A single class folder has images itself; a wrapper has none.
-        if len(first) > 1 or any(len(folders) < 2 for folders in parts):
-            return wrapper
-        wrapper += first.pop()[0] + "/"
+    while images:
+        first, slash, _ = images[0].removeprefix(wrapper).partition("/")
+        inner = f"{wrapper}{first}/"
+        if not slash or not all(name.startswith(inner) for name in [*images, *described]):
+            break
+        if inner + LABEL_FILE not in described and any("/" not in name.removeprefix(inner) for name in images):
+            break  # a class, since it has images itself
+        wrapper = inner
+    return wrapper
 
 
 def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
@@ -130,6 +142,9 @@ def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
             f'{where}/{LABEL_FILE} must be {{"labels": [["folder/image.png", 0], ...]}} with whole numbers from 0'
             ' on, or {"labels": null} for images without classes.'
         )
+    for name, label in pairs or ():
+        if label_of[str(name)] != label:
+            raise InputError(f"{where}/{LABEL_FILE} gives {name} two labels, {label} and {label_of[str(name)]}.")
     present = set(images)
     for name in label_of:
         if name not in present:
@@ -138,10 +153,12 @@ def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
         if name not in label_of:
             raise InputError(f"{where}/{LABEL_FILE} has no label for {name}: add it, or remove the image.")
     labels = [label_of[name] for name in images]
-    for label in sorted(set(range(max(labels) + 1)) - set(labels)):
-        raise InputError(
-            f"{where}/{LABEL_FILE} has no image of label {label}, but some of {max(labels)}: number them without gaps."
-        )
+    used = sorted(set(labels))
+    for expected, label in enumerate(used):
+        if label != expected:
+            raise InputError(
+                f"{where}/{LABEL_FILE} has no image of label {expected}, but some of {label}: number them without gaps."
+            )
     return labels
 
 

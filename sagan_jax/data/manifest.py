@@ -24,13 +24,11 @@ class Shard:
       file: its name.
       images: number of records.
       sha256: of the file.
-      pixels_sha256: of the records alone, one after the other.
     """
 
     file: str
     images: int
     sha256: str
-    pixels_sha256: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +39,12 @@ class Manifest:
       class_names: one per label, in label order; ("all",) for images without classes.
       class_counts: images of each class.
       resolution: side in pixels.
-      crop, filter: how the images were made, see `transforms.square_rgb`.
+      crop, filter: how the images were made, see `resize.square_rgb`.
       source: what they were made of, as it was given.
+      identity: of the listing of what they were made of.
       pillow: version of the library that decoded and resized.
       shards: in order.
+      pixels_sha256: of the hashes of all images, in order; it does not depend on how they are cut into shards.
       labels_sha256: of `labels.npy`, [N] int32.
       skipped: unreadable files that were left out, and why.
       enlarged: number of images that were smaller than `resolution`.
@@ -57,8 +57,10 @@ class Manifest:
     crop: str
     filter: str
     source: str
+    identity: str
     pillow: str
     shards: tuple[Shard, ...]
+    pixels_sha256: str
     labels_sha256: str
     skipped: tuple[tuple[str, str], ...]
     enlarged: int
@@ -72,9 +74,8 @@ class Manifest:
     @property
     def content_hash(self) -> str:
         """SHA-256 of pixels, labels, class names and resolution: equal for equal training data, wherever it lies."""
-        pixels = [(shard.images, shard.pixels_sha256) for shard in self.shards]
-        identity = json.dumps([self.resolution, self.class_names, self.labels_sha256, pixels])
-        return hashlib.sha256(identity.encode()).hexdigest()
+        content = json.dumps([self.resolution, self.class_names, self.labels_sha256, self.pixels_sha256])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def file_hashes(self) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Batches for steps: this process's slice of each step's images, or of their indices, made ahead of time."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,7 +80,7 @@ class Pipeline:
 
         Args:
           first_step, last_step: as said.
-          finish: applied to every batch, ahead of time too.
+          finish: applied to every batch; ahead of time too where there is random access.
         """
         if not isinstance(self.source, ImageSource):
             first = first_step * self.per_step
@@ -97,7 +96,7 @@ class Pipeline:
         chunks = grain.MapDataset.range(first_step * per_step, last_step * per_step)
         threads = grain.ReadOptions(
             num_threads=self.read_threads,
-            prefetch_buffer_size=max(self.read_threads, math.ceil(self.prefetch_steps * per_step)),
+            prefetch_buffer_size=max(self.read_threads, self.prefetch_steps * per_step),
         )
         loaded = chunks.map(lambda chunk: self._load(chunk * size, size)).to_iter_dataset(threads)
         steps = loaded.batch(per_step, batch_fn=self._join).map(finish)

@@ -24,10 +24,15 @@ def square_rgb(image: Image.Image, resolution: int, crop: str = "center", filter
       resolution: side of the result in pixels.
       crop: "center" takes the largest square in the middle, "squeeze" the whole image.
       filter_name: one of FILTERS.
+
+    Raises:
+      ValueError: pixels of more than 16 bits; and what Pillow raises where an image is damaged.
     """
     image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
     if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip
-        image = Image.fromarray((np.asarray(image).clip(0, 65_535) / 257).round().astype(np.uint8))
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -36,3 +41,9 @@ def square_rgb(image: Image.Image, resolution: int, crop: str = "center", filter
         size, method = (resolution, resolution), FILTERS[filter_name]
         image = ImageOps.fit(image, size, method) if crop == "center" else image.resize(size, method)
     return np.asarray(image, dtype=np.uint8)
+
+
+def _eight_bits(grey: np.ndarray) -> np.ndarray:
+    if grey.min() < 0 or grey.max() > 65_535:
+        raise ValueError("grey values beyond 16 bits have no known range")
+    return (grey / 257).round().astype(np.uint8)

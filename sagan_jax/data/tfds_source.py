@@ -109,6 +109,8 @@ class TfdsImages:
         TFRecord data set where TensorFlow is not installed.
     """
 
+    ignored = 0
+
     def __init__(self, name: str, split: str, data_dir: str):
         self._arguments = (name, split, data_dir)
         self.builder = _checked_builder(name, split, data_dir)

@@ -1,31 +1,31 @@
 """A prepared data set from any images: shards in parallel, then the manifest that makes them count."""
 
-import concurrent.futures
-import concurrent.futures.process
 import contextlib
 import dataclasses
 import hashlib
 import io
-import multiprocessing
-import signal
-import sys
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
 import numpy as np
-import tqdm
 from etils import epath
 
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.data.files import ImageFiles
-from sagan_jax.data.manifest import LABELS, UNFINISHED, Manifest, read_manifest
+from sagan_jax.data.manifest import LABELS, MANIFEST, UNFINISHED, Manifest, read_manifest
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan, claim, make_plan
-from sagan_jax.preparation.shard import Job, ShardReport, read_report, start_worker, write_shard
-from sagan_jax.runtime.storage import in_bytes, is_remote, remove_partial, require_space, write_whole
-
-SPAWN = multiprocessing.get_context("spawn")  # forked workers would inherit threads
-SECONDS_PER_LINE = 10  # between reports of progress that goes into a file
+from sagan_jax.preparation.shard import ShardReport, read_report
+from sagan_jax.preparation.workers import make_job, write_shards
+from sagan_jax.runtime.storage import (
+    existing_parent,
+    in_bytes,
+    is_remote,
+    locked,
+    remove_partial,
+    require_space,
+    write_whole,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,30 +58,42 @@ def prepare_images(settings: Settings) -> Manifest:
     Raises:
       InputError: see the message; finished shards are kept for the next attempt.
     """
+    out = epath.Path(settings.out).expanduser()
+    for source in settings.sources:
+        if not is_remote(out) and out.resolve().is_relative_to(epath.Path(source).expanduser().resolve()):
+            raise InputError(f"--out={settings.out} lies in --source={source}: choose a folder beside it.")
     images = open_images(settings)
     plan = make_plan(images, settings.resolution, settings.crop, settings.filter)
-    out = epath.Path(settings.out).expanduser()
     print(f"source      {plan.source}: {plan.num_images:,} images, {len(plan.class_names)} classes")
-    if ignored := getattr(images, "ignored", 0):
-        print(f"ignored     {ignored:,} files that are no images")
+    if images.ignored:
+        print(f"ignored     {images.ignored:,} files that are no images")
     print(
         f"output      {out}: {plan.resolution} px, {plan.crop} crop, {plan.filter} filter,"
         f" {plan.num_shards} shards, {in_bytes(plan.disk_bytes)}",
         flush=True,
     )
+    if not (is_remote(out) or (out / UNFINISHED).exists() or (out / MANIFEST).exists()):
+        require_space(existing_parent(Path(out)), plan.disk_bytes, "--out")
     if claim(out, plan):
         print("prepared    already; nothing to do")
         clean(out, plan)
         return read_manifest(out)
+    with locked(out, "--out") if not is_remote(out) else contextlib.nullcontext():
+        return finish(out, plan, all_shards(images, plan, out, settings))
+
+
+def all_shards(images: EncodedImages, plan: Plan, out: epath.Path, settings: Settings) -> list[ShardReport]:
+    """The reports of all shards in order; those that are not there yet are made."""
     remove_partial(out)
     reports = {index: read_report(out, plan, index) for index in range(plan.num_shards)}
     missing = [index for index, report in reports.items() if report is None]
     if not is_remote(out):
         require_space(Path(out), plan.disk_bytes * len(missing) // plan.num_shards, "--out")
-    whole = [report for report in reports.values() if report is not None]
-    job = make_job(images, plan, out, settings.max_skipped, whole)
-    write_shards(job, missing, settings.workers)
-    return finish(out, plan)
+    done = sum(report.shard.images for report in reports.values() if report is not None)
+    with tempfile.TemporaryDirectory(prefix="sagan_jax-") as scratch:
+        job = make_job(images, plan, out, settings.max_skipped, scratch, done)
+        reports |= write_shards(job, missing, settings.workers)
+    return [report for _, report in sorted(reports.items()) if report is not None]
 
 
 def open_images(settings: Settings) -> EncodedImages:
@@ -96,72 +108,33 @@ def open_images(settings: Settings) -> EncodedImages:
         raise InputError(f"--source=tfds:{tfds_names[0]} cannot be merged with other sources: give it alone.")
     from sagan_jax.data.tfds_source import TfdsImages
 
-    return TfdsImages(tfds_names[0], settings.split, settings.data_dir)
+    try:
+        return TfdsImages(tfds_names[0], settings.split, settings.data_dir)
+    except InputError as error:
+        flags = str(error).replace("data.split = ", "--split=").replace("data.source = ", "--source=")
+        raise InputError(flags) from error
 
 
-def make_job(
-    images: EncodedImages, plan: Plan, out: epath.Path, max_skipped: float | None, whole: list[ShardReport]
-) -> Job:
-    """What all workers know, with counters that start at what is there already."""
-    return Job(
-        images,
-        plan,
-        str(out),
-        max_skipped=-1 if max_skipped is None else int(max_skipped * plan.num_images),
-        done=SPAWN.Value("q", sum(report.shard.images for report in whole)),
-        skipped=SPAWN.Value("q", sum(len(report.skipped) for report in whole)),
-        stop=SPAWN.Value("b", 0, lock=False),
-    )
-
-
-def write_shards(job: Job, missing: list[int], workers: int) -> None:
-    """Makes the missing shards in worker processes and shows progress.
-
-    Raises:
-      InputError: from the first worker that fails, or because one was killed.
-    """
-    pool = concurrent.futures.ProcessPoolExecutor(workers, SPAWN, start_worker, (job,))
-    with pool, _Progress(job.plan.num_images, job.done.value) as progress:
-        with _ctrl_c_later():
-            tasks = {pool.submit(write_shard, index) for index in missing}
-        try:
-            while tasks:
-                finished, tasks = concurrent.futures.wait(tasks, 0.3, concurrent.futures.FIRST_COMPLETED)
-                progress.show(job.done.value + job.skipped.value)
-                for task in finished:
-                    task.result()
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise InputError(
-                "a worker process was killed, perhaps for lack of memory: run the same command again, if need be with"
-                " fewer --workers."
-            ) from error
-        finally:
-            job.stop.value = 1
-            pool.shutdown(cancel_futures=True)
-
-
-def finish(out: epath.Path, plan: Plan) -> Manifest:
+def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
     """Joins the reports of all shards into labels and manifest; from then on the data set is whole."""
-    reports = []
-    for index in range(plan.num_shards):
-        report = read_report(out, plan, index)
-        if report is None:
-            raise InputError(f"{out / plan.shard_file(index)} was changed meanwhile: run the same command again.")
-        reports.append(report)
     labels = np.asarray([label for report in reports for label in report.labels], np.int32)
-    counts = np.bincount(labels, minlength=len(plan.class_names))
+    if not len(labels):
+        raise InputError(f"none of the {plan.num_images:,} files of {plan.source} is a readable image: mend them.")
     buffer = io.BytesIO()
     np.save(buffer, labels)
     write_whole(out / LABELS, buffer.getvalue())
+    digests = "".join(digest for report in reports for digest in report.digests)
     manifest = Manifest(
         class_names=plan.class_names,
-        class_counts=tuple(int(count) for count in counts),
+        class_counts=tuple(np.bincount(labels, minlength=len(plan.class_names)).tolist()),
         resolution=plan.resolution,
         crop=plan.crop,
         filter=plan.filter,
         source=plan.source,
+        identity=plan.identity,
         pillow=plan.pillow,
         shards=tuple(report.shard for report in reports),
+        pixels_sha256=hashlib.sha256(digests.encode()).hexdigest(),
         labels_sha256=hashlib.sha256(buffer.getvalue()).hexdigest(),
         skipped=tuple(pair for report in reports for pair in report.skipped),
         enlarged=sum(report.enlarged for report in reports),
@@ -184,7 +157,7 @@ def shared_images(class_names: tuple[str, ...], reports: list[ShardReport]) -> l
     sentences = []
     for (one, other), files in sorted(pairs.items(), key=lambda item: -len(item[1])):
         classes = f"the classes {class_names[one]} and {class_names[other]}"
-        sentences.append(f"{classes} have {len(files):,} images in common, such as {files[0][0]} = {files[0][1]}")
+        sentences.append(f"{classes} have images in common: {len(files):,}, such as {files[0][0]} = {files[0][1]}")
     return sentences
 
 
@@ -192,43 +165,3 @@ def clean(out: epath.Path, plan: Plan) -> None:
     """Removes what is only needed until a data set is whole."""
     for name in (UNFINISHED, *(plan.report_file(index) for index in range(plan.num_shards))):
         (out / name).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Holds Ctrl-C back: a worker whose start it interrupts would belong to nobody."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-class _Progress:
-    """A bar with speed and remaining time on a terminal; elsewhere a line now and then."""
-
-    def __init__(self, total: int, done: int):
-        people = sys.stderr.isatty()
-        options = {} if people else {"mininterval": SECONDS_PER_LINE, "file": _Lines(), "ncols": 0}
-        self._bar = tqdm.tqdm(total=total, initial=done, desc="preparing", unit=" images", smoothing=0.1, **options)
-
-    def show(self, done: int) -> None:
-        self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-class _Lines:
-    """Standard error for a bar that is not to overwrite itself."""
-
-    def write(self, text: str) -> None:
-        line = text.strip("\r\n ")
-        if line:
-            print(line, file=sys.stderr)
-
-    def flush(self) -> None:
-        sys.stderr.flush()

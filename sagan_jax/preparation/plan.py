@@ -10,10 +10,11 @@ from etils import epath
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.data.manifest import MANIFEST, UNFINISHED, read_manifest
 from sagan_jax.errors import InputError
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import remove_partial, write_whole
 
-SHARD_BYTES = 128 << 20  # at most, in a shard
-FEWEST_SHARDS = 16  # for large enough data sets, so that all cores have work and little is lost when killed
+SHARD_BYTES = 128 << 20  # of a shard, if that makes neither too few nor too many
+FEWEST_SHARDS = 16  # so that all cores have work and little is lost when killed
+MOST_SHARDS = 128  # since training keeps them all open
 SMALLEST_SHARD = 256  # images, unless the data set is smaller
 
 
@@ -47,8 +48,9 @@ class Plan:
     @property
     def num_shards(self) -> int:
         """Depends on the data alone, so that the files are the same on any machine."""
-        size = max(SMALLEST_SHARD, math.ceil(self.num_images / FEWEST_SHARDS))
-        return math.ceil(self.num_images / min(size, max(1, SHARD_BYTES // self.image_bytes)))
+        wanted = math.ceil(self.num_images * self.image_bytes / SHARD_BYTES)
+        at_most = math.ceil(self.num_images / SMALLEST_SHARD)
+        return min(max(wanted, FEWEST_SHARDS), MOST_SHARDS, at_most)
 
     @property
     def disk_bytes(self) -> int:
@@ -91,6 +93,7 @@ def claim(out: epath.Path, plan: Plan) -> bool:
             ) from error
         _check_same(out, found, settings, "was begun")
         return False
+    remove_partial(out)
     if out.exists() and any(out.iterdir()):
         raise InputError(f"--out={out} is not empty and holds no prepared data set: choose a new folder.")
     try:
@@ -103,7 +106,8 @@ def claim(out: epath.Path, plan: Plan) -> bool:
 
 def _check_finished(out: epath.Path, plan: Plan) -> None:
     found = dataclasses.asdict(read_manifest(out))
-    wanted = {name: getattr(plan, name) for name in ("source", "class_names", "resolution", "crop", "filter")}
+    same = ("source", "class_names", "resolution", "crop", "filter", "identity")
+    wanted = {name: getattr(plan, name) for name in same}
     _check_same(out, found, wanted, "was made")
 
 

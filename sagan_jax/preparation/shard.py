@@ -8,8 +8,10 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from etils import epath
 from PIL import Image
 
-from sagan_jax.data.encoded import UNREADABLE, EncodedImages
+from sagan_jax.data.encoded import UNREADABLE, EncodedImages, reason
 from sagan_jax.data.manifest import Shard
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan
-from sagan_jax.runtime.storage import is_remote, partial_path, publish, scratch_folder, sha256_of, write_whole
+from sagan_jax.runtime.storage import is_remote, partial_path, publish, sha256_of, write_whole
 
 # One image per chunk, so that reading one reads nothing else. Pixels hardly compress.
 WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -35,18 +37,20 @@ class Job:
     """What every worker knows.
 
     Attributes:
-      images: to read.
+      listing: file with the pickled images to read; through the pipe of each worker it would take too long.
       plan: what to make of them.
       out: folder of the data set.
       max_skipped: broken files that are left out before giving up; -1: stop at the first.
+      scratch: folder on this machine for shards on their way to a bucket.
       done, skipped: images written and left out by all workers, `multiprocessing.Value`.
       stop: not 0 once all workers are to give up.
     """
 
-    images: EncodedImages
+    listing: str
     plan: Plan
     out: str
     max_skipped: int
+    scratch: str
     done: Any
     skipped: Any
     stop: Any
@@ -76,17 +80,19 @@ class StoppedError(Exception):
 
 
 _job: Job | None = None
+_images: EncodedImages | None = None
 
 
 def start_worker(job: Job) -> None:
     """Sets up a worker process, which dies with the process that started it."""
-    global _job
-    _job = job
+    global _job, _images
+    _job, _images = job, pickle.loads(Path(job.listing).read_bytes())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process says when to stop
+    warnings.simplefilter("ignore")  # Pillow's, which do not name the file
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
-def write_shard(index: int) -> None:
+def write_shard(index: int) -> ShardReport:
     """Makes a shard and its report, in a worker process.
 
     Raises:
@@ -96,19 +102,19 @@ def write_shard(index: int) -> None:
     assert _job is not None
     out, plan = epath.Path(_job.out), _job.plan
     name = plan.shard_file(index)
-    folder = scratch_folder() if is_remote(out) else Path(out)
-    partial = partial_path(folder / name)
+    partial = partial_path(Path(_job.scratch if is_remote(out) else out, name))
     try:
         report = _write_records(_job, index, partial)
         with _writing_to(_job.out):
             publish(partial, out / name)
             write_whole(out / plan.report_file(index), json.dumps(dataclasses.asdict(report)).encode())
+        return report
     finally:
         partial.unlink(missing_ok=True)
 
 
 def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
-    """The report of a shard that is there and whole, else None."""
+    """The report of a shard that is there, whole and without gaps (their files may be mended by now), else None."""
     try:
         values = json.loads((out / plan.report_file(index)).read_text())
         shard = Shard(**values.pop("shard"))
@@ -118,13 +124,12 @@ def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
     file = out / shard.file
     # In a bucket a file that is there is whole, and hashing it would download it.
     whole = file.exists() and (is_remote(out) or sha256_of(file) == shard.sha256)
-    return report if whole else None
+    return report if whole and not report.skipped else None
 
 
 def _write_records(job: Job, index: int, partial: Path) -> ShardReport:
     labels, names, digests, enlarged = [], [], [], 0
     skipped: list[tuple[str, str]] = []
-    pixels_sha256 = hashlib.sha256()
     with _writing_to(job.out):
         partial.touch()  # where this fails Python says why
         writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS)
@@ -132,7 +137,6 @@ def _write_records(job: Job, index: int, partial: Path) -> ShardReport:
         record = pixels.tobytes()
         with _writing_to(job.out):
             writer.write(record)
-        pixels_sha256.update(record)
         digests.append(hashlib.sha256(record).hexdigest()[:32])
         labels.append(label)
         names.append(name)
@@ -141,14 +145,15 @@ def _write_records(job: Job, index: int, partial: Path) -> ShardReport:
             job.done.value += 1
     with _writing_to(job.out):
         writer.close()
-    shard = Shard(job.plan.shard_file(index), len(labels), sha256_of(partial), pixels_sha256.hexdigest())
+    shard = Shard(job.plan.shard_file(index), len(labels), sha256_of(partial))
     return ShardReport(shard, labels, names, digests, skipped, enlarged)
 
 
 def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, int, np.ndarray, bool]]:
     """(name, label, pixels, whether it was enlarged) of the readable images of a shard; notes the others."""
     plan = job.plan
-    for file in job.images.shard(index, plan.num_shards):
+    assert _images is not None
+    for file in _images.shard(index, plan.num_shards):
         if job.stop.value:
             raise StoppedError
         if not 0 <= file.label < len(plan.class_names):
@@ -158,22 +163,22 @@ def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[t
                 small = min(image.size) < plan.resolution
                 pixels = square_rgb(image, plan.resolution, plan.crop, plan.filter)
         except UNREADABLE as error:
-            skipped.append((file.name, str(error)))
-            _count_skip(job, file.name, str(error))
+            skipped.append((file.name, reason(error)))
+            _count_skip(job, *skipped[-1])
             continue
         yield file.name, file.label, pixels, small
 
 
-def _count_skip(job: Job, name: str, reason: str) -> None:
+def _count_skip(job: Job, name: str, why: str) -> None:
     """Raises InputError if no more files may be skipped."""
     if job.max_skipped < 0:
-        raise InputError(f"{name} is not a readable image ({reason}): mend or delete it, or give --on-error=skip.")
+        raise InputError(f"{name} is not a readable image ({why}): mend or delete it, or give --on-error=skip.")
     with job.skipped:
         job.skipped.value += 1
         count = job.skipped.value
     if count > job.max_skipped:
         raise InputError(
-            f"{count} of {job.plan.num_images} files are not readable images, the last of them {name} ({reason}):"
+            f"{count} of {job.plan.num_images} files are not readable images, the last of them {name} ({why}):"
             " mend them, or allow more with --max-skipped=FRACTION."
         )
 

@@ -3,10 +3,11 @@
 Paths are `etils.epath` paths, so gs:// works wherever gcsfs or TensorFlow is installed.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,11 +30,14 @@ def write_whole(path: epath.PathLike, data: bytes) -> None:
         path.write_bytes(data)
         return
     partial = partial_path(Path(path))
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def partial_path(path: Path) -> Path:
@@ -80,22 +84,46 @@ def local_copy(folder: epath.PathLike, sha256: dict[str, str], cache: Path) -> P
       InputError: no space, or a file that does not have its hash.
     """
     if not is_remote(folder):
+        for name in sha256:
+            if not Path(folder, name).exists():
+                raise InputError(f"{folder}/{name} is missing: copy it again, or prepare the data set again.")
         return Path(folder)
     cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache):
+        _fill(cache, epath.Path(folder), sha256)
+    return cache
+
+
+def _fill(cache: Path, folder: epath.Path, sha256: dict[str, str]) -> None:
     remove_partial(cache)
     missing = [name for name in sha256 if not (cache / name).exists()]
-    require_space(cache, sum(epath.Path(folder, name).stat().length for name in missing), "data.cache_dir")
+    require_space(cache, sum((folder / name).stat().length for name in missing), "data.cache_dir")
     for name in missing:
         partial, digest = partial_path(cache / name), hashlib.sha256()
         with partial.open("wb") as file:
-            for chunk in _chunks(epath.Path(folder, name)):
+            for chunk in _chunks(folder / name):
                 digest.update(chunk)
                 file.write(chunk)
         if digest.hexdigest() != sha256[name]:
             partial.unlink()
             raise InputError(f"{folder}/{name} is damaged: its SHA-256 is not that of dataset.json; prepare it again.")
         publish(partial, cache / name)
-    return cache
+
+
+@contextlib.contextmanager
+def locked(folder: epath.PathLike, field: str | None = None) -> Iterator[None]:
+    """Keeps other processes that ask for the same out of a local folder; the lock ends with the process.
+
+    Waits for it; with a field raises InputError instead, naming it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if field else 0))
+        yield
+    except BlockingIOError as error:
+        raise InputError(f"{field}={folder} is being written to by another process: wait for it to end.") from error
+    finally:
+        os.close(handle)
 
 
 def require_space(folder: Path, needed: int, field: str) -> None:
@@ -108,9 +136,9 @@ def require_space(folder: Path, needed: int, field: str) -> None:
         )
 
 
-def scratch_folder() -> Path:
-    """A new folder for files on their way to a bucket."""
-    return Path(tempfile.mkdtemp(prefix="sagan_jax-"))
+def existing_parent(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def in_bytes(size: int) -> str:

@@ -36,16 +36,21 @@ class Throughput:
             self._steps += 1
 
     @contextlib.contextmanager
-    def waiting_for_data(self) -> Iterator[None]:
-        """Around the wait for the images of a step."""
+    def waiting_for_data(self, idle: Callable[[], bool]) -> Iterator[None]:
+        """Around the wait for the images of a step; counted if the devices are `idle` at its end.
+
+        Otherwise they still had earlier steps to do, and nobody waited.
+        """
         start = self._clock()
         yield
-        self._waited += self._clock() - start
+        if idle():
+            self._waited += self._clock() - start
 
     def report(self) -> dict[str, float]:
         """What happened since the last report; empty before there is a step to time.
 
-        `steps_per_s`, `images_per_s`, and `data_wait`, the share of the time spent waiting for images.
+        `steps_per_s`, `images_per_s`, and `data_wait`, the share of the time that the devices waited for images,
+        at most.
         """
         if self._start is None or not self._steps:
             return {}

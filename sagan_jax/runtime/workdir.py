@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.storage import write_whole
 
 
 def open_workdir(path: str) -> Path:
@@ -56,9 +57,7 @@ def check_settings(workdir: Path, name: str, settings: dict[str, Any], free: tup
 
 def save_settings(workdir: Path, name: str, settings: dict[str, Any]) -> None:
     """Writes the JSON file `name`, whole or not at all."""
-    partial = (workdir / name).with_suffix(".partial")
-    partial.write_text(json.dumps(settings, indent=2) + "\n")
-    partial.replace(workdir / name)
+    write_whole(workdir / name, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

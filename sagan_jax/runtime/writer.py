@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sagan_jax.runtime.storage import write_whole
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -63,9 +65,7 @@ def _tensorboard_writer(folder: Path) -> Any:
 def _drop_rows_after(file: Path, step: int) -> None:
     if file.exists():
         rows = [line for line in file.read_text().splitlines() if _step_of(line) <= step]
-        whole = file.with_suffix(".partial")
-        whole.write_text("".join(row + "\n" for row in rows))
-        whole.replace(file)
+        write_whole(file, "".join(row + "\n" for row in rows).encode())
 
 
 def _step_of(line: str) -> float:

@@ -44,7 +44,8 @@ def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[s
     """Sentences on what `prepare` would save, and on what a stream cannot promise."""
     kind, _, rest = config.data.source.partition(":")
     if kind in ("folder", "tfds"):
-        given = rest if kind == "folder" else config.data.source
+        given = rest if kind == "folder" else f"{config.data.source} --split={config.data.split}"
+        given += f" --data-dir={config.data.data_dir}" if kind == "tfds" and config.data.data_dir else ""
         command = f"python -m sagan_jax.prepare --source={given} --out=DIR --resolution={config.data.resolution}"
         yield (
             f"images are decoded and resized while they are read{_decoding_speed(source)}; {command} does it once,"

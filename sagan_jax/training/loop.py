@@ -140,7 +140,7 @@ def train(run: Run, state: TrainState) -> TrainState:
     inputs = run.feed.inputs(first_step, total)
 
     for step in range(first_step + 1, total + 1):
-        with throughput.waiting_for_data():
+        with throughput.waiting_for_data(idle=functools.partial(is_finished, state)):
             step_inputs = next(inputs)
         state, metrics = step_function(state, run.feed.resident, step_inputs, key)
         if throughput.paused:
@@ -174,6 +174,12 @@ def compile_step(recipe: Recipe, mesh: Mesh, resolution: int) -> StepFunction:
     return jax.jit(
         step, donate_argnums=0, in_shardings=(whole, whole, batch_sharding(mesh), whole), out_shardings=whole
     )
+
+
+def is_finished(state: TrainState) -> bool:
+    """Whether the devices have taken all steps up to this state."""
+    step: Any = state.step
+    return bool(step.is_ready())
 
 
 def report(run: Run, step: int, metrics: Metrics, throughput: Throughput, progress: Progress) -> None:

@@ -1,0 +1,109 @@
+"""Worker processes that make shards, and the display of how far they are."""
+
+import concurrent.futures
+import concurrent.futures.process
+import contextlib
+import multiprocessing
+import pickle
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tqdm
+from etils import epath
+
+from sagan_jax.data.encoded import EncodedImages
+from sagan_jax.errors import InputError
+from sagan_jax.preparation.plan import Plan
+from sagan_jax.preparation.shard import Job, ShardReport, start_worker, write_shard
+
+SPAWN = multiprocessing.get_context("spawn")  # forked workers would inherit threads
+SECONDS_PER_LINE = 10  # between reports of progress that goes into a file
+
+
+def make_job(
+    images: EncodedImages, plan: Plan, out: epath.Path, max_skipped: float | None, scratch: str, done: int
+) -> Job:
+    """What all workers know, with counters that start at what is there already."""
+    listing = Path(scratch, "images.pickle")
+    listing.write_bytes(pickle.dumps(images))
+    return Job(
+        str(listing),
+        plan,
+        str(out),
+        max_skipped=-1 if max_skipped is None else int(max_skipped * plan.num_images),
+        scratch=scratch,
+        done=SPAWN.Value("q", done),
+        skipped=SPAWN.Value("q", 0),
+        stop=SPAWN.Value("b", 0, lock=False),
+    )
+
+
+def write_shards(job: Job, missing: list[int], workers: int) -> dict[int, ShardReport]:
+    """Makes the missing shards in worker processes and shows progress; returns their reports.
+
+    Raises:
+      InputError: from the first worker that fails, or because one was killed.
+    """
+    pool = concurrent.futures.ProcessPoolExecutor(workers, SPAWN, start_worker, (job,))
+    with pool, _Progress(job.plan.num_images, job.done.value) as progress:
+        try:
+            with _ctrl_c_later():
+                tasks = {index: pool.submit(write_shard, index) for index in missing}
+            waiting = set(tasks.values())
+            while waiting:
+                finished, waiting = concurrent.futures.wait(waiting, 0.3, concurrent.futures.FIRST_COMPLETED)
+                # Read without their locks, which a killed worker would hold for ever.
+                progress.show(job.done.get_obj().value + job.skipped.get_obj().value)
+                for task in finished:
+                    task.result()
+            return {index: task.result() for index, task in tasks.items()}
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise InputError(
+                "a worker process was killed, perhaps for lack of memory: run the same command again, if need be with"
+                " fewer --workers."
+            ) from error
+        finally:
+            job.stop.value = 1
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Holds Ctrl-C back: a worker whose start it interrupts would belong to nobody."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+class _Progress:
+    """A bar with speed and remaining time on a terminal; elsewhere a line now and then."""
+
+    def __init__(self, total: int, done: int):
+        people = sys.stderr.isatty()
+        options = {} if people else {"mininterval": SECONDS_PER_LINE, "file": _Lines(), "ncols": 0}
+        self._bar = tqdm.tqdm(total=total, initial=done, desc="preparing", unit=" images", smoothing=0.1, **options)
+
+    def show(self, done: int) -> None:
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+class _Lines:
+    """Standard error for a bar that is not to overwrite itself."""
+
+    def write(self, text: str) -> None:
+        line = text.strip("\r\n ")
+        if line:
+            print(line, file=sys.stderr)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
