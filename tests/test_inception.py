@@ -1,0 +1,57 @@
+"""The Inception of FID: its shape, and its features on real images where weights are at hand."""
+
+import io
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from sagan_jax.metrics.inception import SIDE, Inception, normalised
+
+DATA = ROOT.parent / "shared" / "data"
+WEIGHTS = DATA / "features" / "inception2015_mixed7.npz"
+# The first eight of the 768 features, their sum and their norm, by an independent implementation.
+REFERENCE = {
+    "cifar10/test.zip:airplane/aeroplane_s_000002.webp": (
+        [0.03694, 0.10911, 0.18636, 0.09269, 0.01976, 0.03494, 0.06868, 0.05825],
+        37.2383,
+        2.42535,
+    ),
+    "imagenette128/train.zip:n01440764/ILSVRC2012_val_00000293.webp": (
+        [0.05158, 0.01866, 0.07827, 0.11216, 0.08527, 0.16474, 0.07801, 0.04702],
+        37.2045,
+        2.40495,
+    ),
+}
+
+
+def test_every_tap_has_its_size():
+    image = jax.ShapeDtypeStruct((2, SIDE, SIDE, 3), np.float32)
+    taps, variables = jax.eval_shape(Inception().init_with_output, jax.random.key(0), image)
+    sizes = {"64": 64, "192": 192, "768": 768, "2048": 2048, "spatial": 2023, "logits": 1008}
+    assert {name: tap.shape for name, tap in taps.items()} == {name: (2, size) for name, size in sizes.items()}
+    assert len(variables["params"]) == 94 + 1  # convolutions and the classifier
+    shallow = jax.eval_shape(Inception(deepest="768").init, jax.random.key(0), image)["params"]
+    assert set(shallow) < set(variables["params"])
+    assert len(shallow) == 70
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="needs weights that are not part of the project")
+def test_features_of_real_images_are_those_of_another_implementation():
+    params: dict = {}
+    with np.load(WEIGHTS) as stored:
+        for key in stored:
+            layer, _, kind = key.rpartition("/")
+            params.setdefault(layer, {})["kernel" if kind == "weights" else "bias"] = stored[key].astype(np.float32)
+    for place, (first, total, norm) in REFERENCE.items():
+        archive, _, name = place.partition(":")
+        image = Image.open(io.BytesIO(zipfile.ZipFile(DATA / archive).read(name))).convert("RGB")
+        pixels = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))[None]
+        features = jax.jit(Inception(deepest="768").apply)({"params": params}, normalised(pixels))["768"][0]
+        np.testing.assert_allclose(features[:8], first, rtol=1e-3)
+        assert float(features.sum()) == pytest.approx(total, rel=1e-4)
+        assert float(np.linalg.norm(features)) == pytest.approx(norm, rel=1e-4)
