@@ -5,6 +5,7 @@ python -m sagan_jax.prepare --inspect=DIR
 """
 
 import argparse
+import io
 import os
 import sys
 from typing import NoReturn
@@ -69,6 +70,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Prepares or inspects; returns the exit status."""
     flags = parse_arguments(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
     try:
         if flags.inspect is not None:
             inspect(epath.Path(flags.inspect).expanduser())

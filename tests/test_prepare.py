@@ -1,6 +1,7 @@
 """Preparing data sets: every format, the way back, broken files, damage, and what a person is told."""
 
 import json
+import os
 import struct
 import zlib
 
@@ -218,6 +219,17 @@ def test_files_mended_after_an_interrupted_run_are_taken_in(tmp_path):
         file.write_bytes(whole)
     assert run(source=source, out=tmp_path / "out") == 0
     assert read_manifest(tmp_path / "out").class_counts == (300, 300)
+
+
+def test_odd_names_and_pipes_harm_nobody(tmp_path, capsys):
+    source = write_images(tmp_path / "images", classes=("line\nbreak", "\udcff\udcfe", "日本"))
+    os.mkfifo(source / "日本" / "pipe.png")
+    assert run("--on-error=skip", "--max-skipped=0.5", source=source, out=tmp_path / "out") == 0
+    shown = capsys.readouterr().out
+    assert "0  line?break" in shown
+    assert "2  ??" in shown
+    assert "pipe.png (no regular file)" in shown
+    assert open_prepared(str(tmp_path / "out"), 16).class_names == ("line\nbreak", "日本", "\udcff\udcfe")
 
 
 def test_nothing_readable_is_no_data_set(tmp_path, capsys):

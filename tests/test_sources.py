@@ -11,6 +11,7 @@ from conftest import load_config
 from ml_collections import ConfigDict
 from PIL import Image
 
+from sagan_jax.data.encoded import EncodedImage, decode
 from sagan_jax.data.files import ImageFiles
 from sagan_jax.data.layout import layout_of, wrapping_folder
 from sagan_jax.data.resize import FILTERS, square_rgb
@@ -203,8 +204,16 @@ def test_what_cannot_be_read_is_named(image_folder, tmp_path_factory):
     with pytest.raises(InputError, match="cat/a.png is not a readable image"):
         open_source(config_for(f"folder:{image_folder}")).load(np.array([0]))
     (out / "x.zip").write_bytes(b"PK broken")
-    with pytest.raises(InputError, match="x.zip is not a whole zip archive"):
+    with pytest.raises(InputError, match="x.zip is not a zip archive that can be read"):
         ImageFiles([str(out / "x.zip")])
+
+
+def test_whatever_a_decoder_raises_names_the_file():
+    def read():
+        raise TypeError("of a decoder that stumbled")
+
+    with pytest.raises(InputError, match="x.png is not a readable image .of a decoder that stumbled."):
+        decode(EncodedImage("x.png", 0, read), 16)
 
 
 def test_damage_within_a_zip_is_named(image_folder, tmp_path):

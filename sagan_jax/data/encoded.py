@@ -1,9 +1,6 @@
 """Images as people keep them: files still encoded, of any size and mode, in folders, archives or records."""
 
 import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -13,18 +10,6 @@ from PIL import Image, UnidentifiedImageError
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 
-# What Pillow and zipfile raise for a file that is no whole, sane image.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    Image.DecompressionBombError,
-)
-
 
 class EncodedImage(NamedTuple):
     """One file.
@@ -32,7 +17,7 @@ class EncodedImage(NamedTuple):
     Attributes:
       name: for messages.
       label: in [0, number of classes).
-      read: its bytes; may raise one of UNREADABLE.
+      read: its bytes; may raise anything where they are damaged.
     """
 
     name: str
@@ -104,7 +89,7 @@ def decode(file: EncodedImage, resolution: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(file.read())) as image:
             return square_rgb(image, resolution)
-    except UNREADABLE as error:
+    except Exception as error:  # on damaged files decoders raise TypeErrors, struct.errors and more
         raise InputError(f"{file.name} is not a readable image ({reason(error)}): mend or delete it.") from error
 
 

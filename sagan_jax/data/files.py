@@ -71,7 +71,8 @@ class ImageFiles:
 
     def identity(self) -> str:
         """See `EncodedImages.identity`."""
-        digest = hashlib.sha256("\n".join([*self.class_names, "", *self._names]).encode())
+        listing = "\n".join([*self.class_names, "", *self._names])
+        digest = hashlib.sha256(listing.encode(errors="surrogatepass"))  # names of files need not be valid text
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
@@ -119,7 +120,10 @@ class _Folder:
         return found
 
     def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes()
+        path = self.path / name
+        if not is_remote(path) and not os.path.isfile(path):
+            raise OSError("no regular file")  # reading a pipe would never end
+        return path.read_bytes()
 
 
 class _Zip:
@@ -144,8 +148,10 @@ class _Zip:
                     # TensorFlow's files are open only as context managers.
                     file = contextlib.ExitStack().enter_context(self.path.open("rb"))
                     self._opened = zipfile.ZipFile(file)
-                except zipfile.BadZipFile as error:
-                    raise InputError(f"{self.path} is not a whole zip archive ({error}): copy it again.") from error
+                except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+                    raise InputError(
+                        f"{self.path} is not a zip archive that can be read ({error}): copy or pack it again."
+                    ) from error
             return self._opened
 
     def __getstate__(self) -> epath.Path:

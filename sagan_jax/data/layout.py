@@ -165,5 +165,5 @@ def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
 def _parsed(where: str, text: bytes) -> object:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not valid JSON ({error}): mend or remove it.") from error

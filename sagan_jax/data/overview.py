@@ -11,7 +11,8 @@ SHOWN_CLASSES = 50  # rows of a table on the terminal
 
 def class_table(class_names: Sequence[str], counts: Sequence[int] | np.ndarray) -> list[str]:
     """Lines with label, name, number and share of the images of each class."""
-    class_names = [" ".join(name.split()) for name in class_names]  # a folder's name may hold a line break
+    # A folder's name may hold line breaks and bytes that are no text.
+    class_names = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in class_names]
     width = max(5, *(len(name) for name in class_names))
     total = max(1, int(np.sum(counts)))
     lines = [f"label  {'class':<{width}}  {'images':>9}   share"]

@@ -21,7 +21,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from etils import epath
 from PIL import Image
 
-from sagan_jax.data.encoded import UNREADABLE, EncodedImages, reason
+from sagan_jax.data.encoded import EncodedImages, reason
 from sagan_jax.data.manifest import Shard
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
@@ -162,7 +162,7 @@ def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[t
             with Image.open(io.BytesIO(file.read())) as image:
                 small = min(image.size) < plan.resolution
                 pixels = square_rgb(image, plan.resolution, plan.crop, plan.filter)
-        except UNREADABLE as error:
+        except Exception as error:  # see `decode`
             skipped.append((file.name, reason(error)))
             _count_skip(job, *skipped[-1])
             continue
