@@ -80,6 +80,11 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(
+            f"error: {error.filename} cannot be used ({error.strerror or error}): give another path.", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:
         print("\nstopped: run the same command again to go on", file=sys.stderr)
         return 130

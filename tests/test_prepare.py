@@ -275,7 +275,7 @@ DAMAGE = {
         lambda folder: (folder / "dataset.json").write_text(
             (folder / "dataset.json").read_text().replace('"cat"', '"cow"')
         ),
-        "was changed: its content hash does not fit",
+        "was changed: its checksum does not fit",
     ),
     "another's": (
         lambda folder: (folder / "dataset.json").write_text('{"labels": null}'),

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -179,9 +180,12 @@ def bucket():
     """A Google Cloud Storage server of our own."""
     pytest.importorskip("gcsfs")
     server_module = pytest.importorskip("gcp_storage_emulator.server")
-    server = server_module.create_server("localhost", 9123, in_memory=True, default_bucket="bucket")
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    server = server_module.create_server("localhost", port, in_memory=True, default_bucket="bucket")
     server.start()
-    yield {"STORAGE_EMULATOR_HOST": "http://localhost:9123", "EPATH_USE_TF": "false", "JAX_PLATFORMS": "cpu"}
+    yield {"STORAGE_EMULATOR_HOST": f"http://localhost:{port}", "EPATH_USE_TF": "false", "JAX_PLATFORMS": "cpu"}
     server.stop()
 
 

@@ -216,6 +216,22 @@ def test_whatever_a_decoder_raises_names_the_file():
         decode(EncodedImage("x.png", 0, read), 16)
 
 
+@pytest.mark.parametrize("name", ["cat\\a.png", "/cat/a.png"])
+def test_zips_with_strange_paths_are_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        entry = zipfile.ZipInfo("x")
+        entry.filename = name
+        archive.writestr(entry, b"")
+    with pytest.raises(InputError, match="has names that are no relative paths"):
+        ImageFiles([str(tmp_path / "x.zip")])
+
+
+def test_links_between_classes_end(image_folder):
+    (image_folder / "cat" / "x").symlink_to(image_folder / "dog")
+    (image_folder / "dog" / "y").symlink_to(image_folder / "cat")
+    assert len(ImageFiles([str(image_folder)])) == 6
+
+
 def test_damage_within_a_zip_is_named(image_folder, tmp_path):
     path = tmp_path / "damaged.zip"
     data = bytearray(Path(zipped(image_folder, path)).read_bytes())

@@ -110,10 +110,7 @@ class _Folder:
         root, found = os.fspath(self.path).rstrip("/"), []
         # The walk over a bucket may leave out the scheme.
         prefix = root.partition("://")[2] if is_remote(root) else root
-        walk = self.path.walk() if is_remote(root) else os.walk(root, followlinks=True)
-        for folder, folders, files in walk:
-            if not is_remote(root):
-                folders[:] = [name for name in folders if not _leads_back(os.path.join(folder, name))]
+        for folder, folders, files in self.path.walk() if is_remote(root) else _walk(root):
             below = os.fspath(folder).partition(prefix)[2].lstrip("/")
             below = f"{below}/" if below else ""
             found += [below + name for name in files] + [f"{below}{name}/" for name in folders]
@@ -132,6 +129,9 @@ class _Zip:
         self._lock = threading.Lock()
         self._opened: zipfile.ZipFile | None = None
         encrypted = [entry.filename for entry in self._archive().infolist() if entry.flag_bits & 1]
+        strange = [name for name in self.names() if "\\" in name or name.startswith("/")]
+        if strange:
+            raise InputError(f"{path} has names that are no relative paths (such as {strange[0]!r}): pack it again.")
         if encrypted:
             raise InputError(f"{path} is encrypted (such as {encrypted[0]}): unpack it and give the folder.")
 
@@ -161,10 +161,18 @@ class _Zip:
         self.path, self._lock, self._opened = path, threading.Lock(), None
 
 
-def _leads_back(folder: str) -> bool:
-    """Whether a folder is a link to one that it lies in."""
-    inside = os.path.realpath(os.path.dirname(folder))
-    return os.path.islink(folder) and os.path.commonpath([inside, os.path.realpath(folder)]) == os.path.realpath(folder)
+def _walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """os.walk that follows links, but none to a folder where it has been."""
+
+    def fail(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}): change its permissions.") from error
+
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=fail):
+        seen.add(os.path.realpath(folder))
+        paths = {name: os.path.join(folder, name) for name in folders}
+        folders[:] = [n for n, path in paths.items() if not (os.path.islink(path) and os.path.realpath(path) in seen)]
+        yield folder, folders, files
 
 
 def _open_container(path: epath.Path) -> _Folder | _Zip:

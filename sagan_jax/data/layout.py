@@ -90,10 +90,11 @@ def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tup
         )
     parts = [name.partition("/") for name in visible]
     classes = sorted({folder for folder, slash, _ in parts if slash})
-    if len(classes) > 1 and {folder.lower() for folder in classes} <= SPLITS:
+    splits = [folder for folder in classes if folder.lower() in SPLITS]
+    if len(splits) > 1:
         raise InputError(
-            f"{where}: the folders {', '.join(classes)} are parts of a data set and not classes: give one of them,"
-            f" such as {where}/{classes[0]}."
+            f"{where}: the folders {', '.join(splits)} are parts of a data set and not classes: give one of them,"
+            f" such as {where}/{splits[0]}."
         )
     label_of = {folder: label for label, folder in enumerate(classes)}
     labels = [label_of[name.partition("/")[0]] for name in images]

@@ -85,7 +85,9 @@ class Manifest:
     def write(self, folder: epath.Path) -> None:
         """Writes `dataset.json`, which makes the folder count as a whole data set."""
         summary = {"format": FORMAT, "content_hash": self.content_hash, "num_images": self.num_images}
-        write_whole(folder / MANIFEST, (json.dumps(summary | dataclasses.asdict(self), indent=1) + "\n").encode())
+        values = summary | dataclasses.asdict(self)
+        values["checksum"] = _checksum(values)
+        write_whole(folder / MANIFEST, (json.dumps(values, indent=1) + "\n").encode())
 
 
 def read_manifest(folder: epath.Path) -> Manifest:
@@ -99,23 +101,23 @@ def read_manifest(folder: epath.Path) -> Manifest:
         found = values.pop("format", None) if isinstance(values, dict) else None
     except FileNotFoundError as error:
         raise InputError(_why_missing(folder)) from error
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(
+            f"{folder / MANIFEST} cannot be read ({error.strerror}): give the data set's folder."
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{folder / MANIFEST} is damaged ({error}): prepare the data set again.") from error
     if found != FORMAT:
         raise InputError(
             f"{folder / MANIFEST} is not of a data set prepared by this version ({FORMAT!r}): make one with"
             f" python -m sagan_jax.prepare --source={folder} --out=ANOTHER_FOLDER --resolution=N."
         )
-    content_hash, _ = values.pop("content_hash", None), values.pop("num_images", None)
-    try:
-        shards = tuple(Shard(**shard) for shard in values.pop("shards"))
-        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        manifest = Manifest(**values | lists, shards=shards)
-    except (TypeError, KeyError) as error:
-        raise InputError(f"{folder / MANIFEST} is damaged ({error}): prepare the data set again.") from error
-    if manifest.content_hash != content_hash:
-        raise InputError(f"{folder / MANIFEST} was changed: its content hash does not fit; prepare the data set again.")
-    return manifest
+    if values.pop("checksum", None) != _checksum({"format": FORMAT} | values):
+        raise InputError(f"{folder / MANIFEST} was changed: its checksum does not fit; prepare the data set again.")
+    del values["content_hash"], values["num_images"]  # follow from the rest
+    shards = tuple(Shard(**shard) for shard in values.pop("shards"))
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Manifest(**values | lists, shards=shards)
 
 
 def damaged_files(folder: epath.Path, manifest: Manifest) -> list[str]:
@@ -127,6 +129,11 @@ def damaged_files(folder: epath.Path, manifest: Manifest) -> list[str]:
         elif sha256_of(folder / name) != sha256:
             wrong.append(f"{folder / name} is damaged: its SHA-256 is not that of {MANIFEST}")
     return wrong
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    """SHA-256 of everything in a manifest but the checksum itself."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _why_missing(folder: epath.Path) -> str:

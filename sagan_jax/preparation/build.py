@@ -60,7 +60,9 @@ def prepare_images(settings: Settings) -> Manifest:
     """
     out = epath.Path(settings.out).expanduser()
     for source in settings.sources:
-        if not is_remote(out) and out.resolve().is_relative_to(epath.Path(source).expanduser().resolve()):
+        if not is_remote(out) and out.resolve().is_relative_to(
+            epath.Path(source.removeprefix("folder:")).expanduser().resolve()
+        ):
             raise InputError(f"--out={settings.out} lies in --source={source}: choose a folder beside it.")
     images = open_images(settings)
     plan = make_plan(images, settings.resolution, settings.crop, settings.filter)

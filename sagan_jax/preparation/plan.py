@@ -86,8 +86,8 @@ def claim(out: epath.Path, plan: Plan) -> bool:
         return True
     if (out / UNFINISHED).exists():
         try:
-            found = json.loads((out / UNFINISHED).read_text())
-        except ValueError as error:
+            found = dict(json.loads((out / UNFINISHED).read_text()))
+        except (ValueError, TypeError) as error:
             raise InputError(
                 f"{out / UNFINISHED} is damaged ({error}): delete the folder or choose another."
             ) from error

@@ -119,7 +119,7 @@ def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
         values = json.loads((out / plan.report_file(index)).read_text())
         shard = Shard(**values.pop("shard"))
         report = ShardReport(shard, skipped=[tuple(x) for x in values.pop("skipped")], **values)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
     file = out / shard.file
     # In a bucket a file that is there is whole, and hashing it would download it.
