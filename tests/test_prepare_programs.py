@@ -118,7 +118,8 @@ def test_two_at_once_do_not_disturb_each_other(images, undisturbed, tmp_path):
 
 def test_ctrl_c_stops_and_says_how_to_go_on(images, undisturbed, tmp_path):
     out = tmp_path / "out"
-    process = start(images, out)
+    # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+    process = start(images, out, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     wait_for_a_shard(process, out)
     process.send_signal(signal.SIGINT)
     status, _, stderr = finished(process)
