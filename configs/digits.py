@@ -22,5 +22,5 @@ def get_config() -> ConfigDict:
     config.optimizer.discriminator.learning_rate = 1.6e-3
     config.log.pictures_every_steps = 500
     config.checkpoint.every_steps = 500
-    config.evaluation.metrics = ("class_agreement", "class_diversity")
+    config.eval.update(features="classifier", num_samples=1797)
     return config

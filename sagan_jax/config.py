@@ -65,9 +65,16 @@ def default_config() -> ConfigDict:
     log.sheet_classes = 10  # rows of the sheet, spread evenly over the classes
     log.sheet_columns = 10  # samples per row
 
-    config.evaluation = evaluation = ConfigDict()
-    evaluation.metrics = ()  # after the last step: any of "class_agreement", "class_diversity" (small images only)
-    evaluation.num_samples = 500
+    config.eval = evaluation = ConfigDict()
+    evaluation.features = ""  # network to score samples with: "inception2015", "classifier", ...; empty: no scores
+    evaluation.every_steps = 0  # how often; 0: only after the last step
+    evaluation.num_samples = 10_000  # generated images
+    evaluation.num_real = 0  # real images, picked at random; 0: all
+    evaluation.real = ""  # data set to compare with, named as in data.source; empty: the training images
+    evaluation.weights = ""  # file of the network's weights; empty: a download, for Inception
+    evaluation.resize = "legacy"  # how Inception gets 299x299: TensorFlow 1's bilinear; or "clean": Pillow's bicubic
+    evaluation.best = "frechet"  # score whose best checkpoint is kept in best/, see evaluation/scores.py
+    evaluation.cache_dir = ""  # where features of real images are kept; empty: ~/.cache/sagan_jax
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_steps = 5000  # also after the last step

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"  # real images and weights; tests that want them skip where they are missing
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -42,7 +43,7 @@ def tiny_config():
     config.train.update(batch_size=16, steps=6, ema_start_step=2)
     config.sampling.update(batch_size=16, standing_batches=2)
     config.log.update(every_steps=2, pictures_every_steps=100, sheet_columns=2)
-    config.evaluation.num_samples = 40
+    config.eval.features = ""
     return config
 
 

@@ -29,6 +29,9 @@ class Numbered:
         pixels = np.asarray(indices, np.uint8)[:, None, None, None]
         return np.tile(pixels, (1, 1, 1, 3)), self.labels[indices]
 
+    def content_hash(self):
+        return "numbered"
+
 
 class Stream:
     """A source that can only be read in order."""

@@ -6,12 +6,13 @@ import zipfile
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import DATA
 from PIL import Image
 
+from sagan_jax.features.inception_weights import inception_params
+from sagan_jax.features.weight_files import read_weights
 from sagan_jax.metrics.inception import SIDE, Inception, normalised
 
-DATA = ROOT.parent / "shared" / "data"
 WEIGHTS = DATA / "features" / "inception2015_mixed7.npz"
 # The first eight of the 768 features, their sum and their norm, by an independent implementation.
 REFERENCE = {
@@ -42,11 +43,7 @@ def test_every_tap_has_its_size():
 @pytest.mark.slow
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="needs weights that are not part of the project")
 def test_features_of_real_images_are_those_of_another_implementation():
-    params: dict = {}
-    with np.load(WEIGHTS) as stored:
-        for key in stored:
-            layer, _, kind = key.rpartition("/")
-            params.setdefault(layer, {})["kernel" if kind == "weights" else "bias"] = stored[key].astype(np.float32)
+    params = inception_params(read_weights(WEIGHTS), "768", WEIGHTS)
     for place, (first, total, norm) in REFERENCE.items():
         archive, _, name = place.partition(":")
         image = Image.open(io.BytesIO(zipfile.ZipFile(DATA / archive).read(name))).convert("RGB")

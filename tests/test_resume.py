@@ -26,7 +26,6 @@ def config_for(steps, batch_size=16):
     config = tiny_config()
     config.train.update(steps=steps, batch_size=batch_size, discriminator_updates=2)
     config.data.flip = True
-    config.evaluation.metrics = ()
     return config
 
 

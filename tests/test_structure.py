@@ -18,9 +18,12 @@ ALLOWED = {
     "runtime": {"errors"},
     "metrics": {"errors"},
     "data": {"errors", "runtime"},
-    "training": {"errors", "config", "models", "runtime", "metrics", "data"},
+    "features": {"errors", "runtime", "metrics"},
+    "evaluation": {"errors", "runtime", "metrics", "data", "features"},
+    "training": {"errors", "config", "models", "runtime", "data", "features", "evaluation"},
     "preparation": {"errors", "data", "runtime"},
     "main": {"errors", "config", "training", "runtime"},
+    "evaluate": {"errors", "config", "training", "runtime", "data", "features", "evaluation"},
     "prepare": {"errors", "data", "preparation", "runtime"},
 }
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

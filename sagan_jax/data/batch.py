@@ -1,5 +1,7 @@
 """What the data side hands to the training side."""
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -16,3 +18,8 @@ class Batch(NamedTuple):
 
     images: np.ndarray | jax.Array
     labels: np.ndarray | jax.Array
+
+
+def in_batches(total: int, size: int) -> Iterator[slice]:
+    """Slices of `size` that cover range(total), the last one shorter."""
+    return itertools.starmap(slice, itertools.pairwise([*range(0, total, size), total]))

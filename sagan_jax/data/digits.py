@@ -4,28 +4,20 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from sagan_jax.data.arrays import ArrayImages
+
 SIDE = 8  # pixels, as recorded
 LEVELS = 16  # grey values run from 0 to this
 
 
-class Digits:
-    """An `ImageSource` of all digits, in memory, resized once."""
-
-    name: str = "digits"
-    class_names: tuple[str, ...] = tuple(str(digit) for digit in range(10))
+class Digits(ArrayImages):
+    """All digits, resized once."""
 
     def __init__(self, resolution: int):
         grey, labels = load_digits(return_X_y=True)
         grey = np.round(grey.reshape(-1, SIDE, SIDE) * (255 / LEVELS)).astype(np.uint8)
-        self.images = np.stack([_enlarge(image, resolution) for image in grey])
-        self.labels = labels.astype(np.int32)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `ImageSource.load`."""
-        return self.images[indices], self.labels[indices]
+        images = np.stack([_enlarge(image, resolution) for image in grey])
+        super().__init__("digits", [str(digit) for digit in range(10)], images, labels.astype(np.int32))
 
 
 def _enlarge(grey: np.ndarray, resolution: int) -> np.ndarray:

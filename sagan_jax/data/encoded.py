@@ -1,10 +1,13 @@
 """Images as people keep them: files still encoded, of any size and mode, in folders, archives or records."""
 
+import contextlib
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import PIL
 from PIL import Image, UnidentifiedImageError
 
 from sagan_jax.data.resize import square_rgb
@@ -83,12 +86,29 @@ class Decoded:
         images = np.stack([decode(file, self.resolution) for file in files])
         return images, np.asarray([file.label for file in files], np.int32)
 
+    def content_hash(self) -> str:
+        """See `ImageSource.content_hash`. That of the encoded files, with all that their pixels depend on besides."""
+        digest = hashlib.sha256(f"{self.resolution} {PIL.__version__} {self.class_names}".encode(errors="replace"))
+        for index in range(len(self)):
+            file = self.file(index)
+            digest.update(f"{file.label} ".encode() + hashlib.sha256(file.read()).digest())
+        return digest.hexdigest()
+
 
 def decode(file: EncodedImage, resolution: int) -> np.ndarray:
     """[resolution, resolution, 3] uint8. Raises InputError, naming the file, if it cannot be decoded."""
+    with opened(file) as image:
+        return square_rgb(image, resolution)
+
+
+@contextlib.contextmanager
+def opened(file: EncodedImage) -> Iterator[Image.Image]:
+    """The image, decoded as far as needed. Raises InputError, naming the file, if that or its use fails."""
     try:
         with Image.open(io.BytesIO(file.read())) as image:
-            return square_rgb(image, resolution)
+            yield image
+    except InputError:
+        raise
     except Exception as error:  # on damaged files decoders raise TypeErrors, struct.errors and more
         raise InputError(f"{file.name} is not a readable image ({reason(error)}): mend or delete it.") from error
 

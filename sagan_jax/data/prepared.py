@@ -81,6 +81,10 @@ class PreparedImages:
                 raise InputError(self._damaged(shard, error)) from error
         return images.reshape(-1, side, side, 3), self.labels[indices]
 
+    def content_hash(self) -> str:
+        """See `ImageSource.content_hash`."""
+        return self.manifest.content_hash
+
     def _open_shard(self, shard: int) -> ArrayRecordReader:
         return ArrayRecordReader(os.fspath(self.folder / self.manifest.shards[shard].file), options=READER_OPTIONS)
 

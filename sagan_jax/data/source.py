@@ -31,6 +31,9 @@ class ImageSource(Protocol):
     def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Images [n, H, W, 3] uint8 at the resolution of the run, and their labels [n] int32."""
 
+    def content_hash(self) -> str:
+        """A SHA-256 that differs if an image or a label differs; may have to read everything."""
+
 
 class ImageStream(Protocol):
     """A finite data set that can only be read in its files' order, already cut to this process's share.

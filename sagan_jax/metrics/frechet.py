@@ -1,11 +1,30 @@
 """The Frechet distance between Gaussians fitted to features; on Inception's 2048 pooled features it is the FID."""
 
+from typing import NamedTuple, Protocol
+
 import numpy as np
 
-from sagan_jax.metrics.moments import Moments, moments_of
+from sagan_jax.metrics.moments import moments_of
 
 
-def frechet_distance(real: Moments, fake: Moments) -> float:
+class Gaussian(Protocol):
+    """Anything with a mean [D] and a covariance [D, D], float64, such as `Moments`."""
+
+    @property
+    def mean(self) -> np.ndarray: ...
+
+    @property
+    def covariance(self) -> np.ndarray: ...
+
+
+class Statistics(NamedTuple):
+    """A Gaussian of which nothing else is known, such as from another program's file."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), never negative.
 
     The trace of the root is that of (C1^(1/2) C2 C1^(1/2))^(1/2), which is symmetric: it needs eigenvalues of
@@ -19,6 +38,19 @@ def frechet_distance(real: Moments, fake: Moments) -> float:
     inner = root @ fake.covariance @ root
     trace_of_root = np.sqrt(np.maximum(np.linalg.eigvalsh((inner + inner.T) / 2), 0)).sum()
     distance = difference @ difference + np.trace(real.covariance) + np.trace(fake.covariance) - 2 * trace_of_root
+    return float(max(distance, 0))
+
+
+def frechet_distance_of_few(real: np.ndarray, fake: np.ndarray) -> float:
+    """The same for features [N, D], [M, D] themselves, at less cost where N or M is smaller than D.
+
+    With C1 = A^T A and C2 = B^T B the trace of the root is the sum of the singular values of A B^T, which is [N, M].
+    """
+    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+    difference = real.mean(axis=0) - fake.mean(axis=0)
+    a = (real - real.mean(axis=0)) / np.sqrt(len(real) - 1)
+    b = (fake - fake.mean(axis=0)) / np.sqrt(len(fake) - 1)
+    distance = difference @ difference + (a * a).sum() + (b * b).sum() - 2 * np.linalg.norm(a @ b.T, "nuc")
     return float(max(distance, 0))
 
 
@@ -36,6 +68,10 @@ def intra_class_distances(
     distances = {}
     for label in np.intersect1d(real_labels, fake_labels):
         of_real, of_fake = real[real_labels == label], fake[fake_labels == label]
-        if min(len(of_real), len(of_fake)) > 1:
+        if min(len(of_real), len(of_fake)) < 2:
+            continue
+        if min(len(of_real), len(of_fake)) < real.shape[1]:
+            distances[int(label)] = frechet_distance_of_few(of_real, of_fake)
+        else:
             distances[int(label)] = frechet_distance(moments_of(of_real), moments_of(of_fake))
     return distances

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 SIDE = 299  # pixels of the input
 SPATIAL_CHANNELS = 7  # of mixed_6's first branch, for sFID (Nash et al. 2021, arXiv:2103.03841)
-TAPS = ("64", "192", "768", "2048", "spatial", "logits")
 
 Layer = Callable[..., jax.Array]
 
@@ -26,7 +25,7 @@ class Inception(nn.Module):
     """Features of images at several depths.
 
     Attributes:
-      deepest: the last of `TAPS` that is wanted; weights beyond it are not needed.
+      deepest: "768", "2048" or "logits", beyond which no weights are needed.
 
     Reference: Szegedy et al. 2015 (arXiv:1512.00567); names of the layers as in the TensorFlow graph.
     """

@@ -57,6 +57,16 @@ def squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
     return radii
 
 
+def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices [Q, count] of the features [N, D] nearest to each query [Q, D], and their distances, nearest first."""
+    indices, distances = [], []
+    for _, squares in squared_distances(np.asarray(queries, np.float32), np.asarray(features, np.float32)):
+        order = np.argsort(squares, axis=1)[:, :count]
+        indices.append(order)
+        distances.append(np.sqrt(np.take_along_axis(squares, order, axis=1)))
+    return np.concatenate(indices), np.concatenate(distances)
+
+
 def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Blocks of rows of the squared Euclidean distances [N, M] float32 of x [N, D] and y [M, D]."""
     # Centred, so that little is lost in |x|^2 + |y|^2 - 2 x.y.

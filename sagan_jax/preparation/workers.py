@@ -6,20 +6,18 @@ import contextlib
 import multiprocessing
 import pickle
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import tqdm
 from etils import epath
 
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan
 from sagan_jax.preparation.shard import Job, ShardReport, start_worker, write_shard
+from sagan_jax.runtime.image_counter import ImageCounter
 
 SPAWN = multiprocessing.get_context("spawn")  # forked workers would inherit threads
-SECONDS_PER_LINE = 10  # between reports of progress that goes into a file
 
 
 def make_job(
@@ -47,7 +45,7 @@ def write_shards(job: Job, missing: list[int], workers: int) -> dict[int, ShardR
       InputError: from the first worker that fails, or because one was killed.
     """
     pool = concurrent.futures.ProcessPoolExecutor(workers, SPAWN, start_worker, (job,))
-    with pool, _Progress(job.plan.num_images, job.done.value) as progress:
+    with pool, ImageCounter("preparing", job.plan.num_images, job.done.value) as progress:
         try:
             with _ctrl_c_later():
                 tasks = {index: pool.submit(write_shard, index) for index in missing}
@@ -77,33 +75,3 @@ def _ctrl_c_later() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-class _Progress:
-    """A bar with speed and remaining time on a terminal; elsewhere a line now and then."""
-
-    def __init__(self, total: int, done: int):
-        people = sys.stderr.isatty()
-        options = {} if people else {"mininterval": SECONDS_PER_LINE, "file": _Lines(), "ncols": 0}
-        self._bar = tqdm.tqdm(total=total, initial=done, desc="preparing", unit=" images", smoothing=0.1, **options)
-
-    def show(self, done: int) -> None:
-        self._bar.update(done - self._bar.n)
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-class _Lines:
-    """Standard error for a bar that is not to overwrite itself."""
-
-    def write(self, text: str) -> None:
-        line = text.strip("\r\n ")
-        if line:
-            print(line, file=sys.stderr)
-
-    def flush(self) -> None:
-        sys.stderr.flush()

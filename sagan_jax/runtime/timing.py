@@ -99,6 +99,12 @@ class Progress:
         self._bar.close()
 
 
+def say(text: str) -> None:
+    """Prints lines without damaging a bar."""
+    tqdm.tqdm.write(text)
+    sys.stdout.flush()
+
+
 def duration(seconds: float) -> str:
     """Such as 1:02:03, or 4d 1:02:03."""
     days, rest = divmod(round(seconds), 86_400)

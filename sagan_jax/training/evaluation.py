@@ -1,56 +1,154 @@
-"""Measures a finished run on its own data set."""
+"""Scores of a generator while it learns, on the devices that train it; the best checkpoint is kept."""
 
-import numpy as np
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import InputError
-from sagan_jax.metrics.small_images import METRICS
+from sagan_jax.evaluation.comparison import (
+    SHOWN_SAMPLES,
+    Batches,
+    Generated,
+    compare,
+    extractor_for,
+    nearest_real,
+    real_images,
+)
+from sagan_jax.evaluation.image_sets import open_real
+from sagan_jax.evaluation.record import Evaluation
+from sagan_jax.evaluation.scores import KINDS
+from sagan_jax.features.extractor import check_extractor
+from sagan_jax.runtime.checkpoint import BestCheckpoint
+from sagan_jax.runtime.pictures import sample_sheet
 from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.timing import say
+from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.sampling import Sampler
-from sagan_jax.training.state import Tree
+from sagan_jax.training.state import TrainState, Tree
 
-MOST_REAL_IMAGES = 10_000  # the metrics fit a classifier to raw pixels, which more would only slow down
-
-
-def check_evaluation(config: ConfigDict, source: ImageSource | ImageStream) -> None:
-    """Raises InputError if the metrics that `config.evaluation` names cannot be measured on this data."""
-    metrics, classes, samples = config.evaluation.metrics, config.model.num_classes, config.evaluation.num_samples
-    if not metrics:
-        return
-    if not isinstance(source, ImageSource):
-        raise InputError(
-            f"evaluation.metrics = {metrics} needs random access to images, which {source.name} lacks: set it to ()."
-        )
-    if classes < 2:
-        raise InputError(
-            f"evaluation.metrics = {metrics} compares classes, but model.num_classes = {classes}: set it to ()."
-        )
-    if samples < 2 * classes:
-        raise InputError(
-            f"evaluation.num_samples = {samples} is too few for {classes} classes: use at least {2 * classes}."
-        )
+FOLDER = "evaluations"  # of a workdir
+BEST = "best"
 
 
-def evaluate(
-    config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, variables: Tree
-) -> dict[str, float]:
-    """The metrics that `config.evaluation` names, for frozen variables of the generator.
+class Evaluator:
+    """Scores a run's averaged generator against real images, always with the same latents.
 
-    Samples are balanced over the classes and drawn from a stream of the config's seed.
+    Args:
+      config: of the run, with `model.num_classes` known; `eval.features` names a network.
+      source: the training images.
+      sampler: for the run's generator.
+      writer: where scores and pictures go.
+      mesh: the devices.
+
+    Raises:
+      InputError: what `config.eval` names is missing or does not fit.
     """
-    count, classes = config.evaluation.num_samples, config.model.num_classes
-    fake_labels = np.arange(count, dtype=np.int32) % classes
-    latents = sampler.fixed_latents(count, stream(config.seed, "evaluation"))
-    fake_images = sampler.images(variables, latents, fake_labels)
-    assert isinstance(source, ImageSource), "see check_evaluation"
-    real_images, real_labels = real_sample(source, config.seed)
-    return {
-        name: METRICS[name](real_images, real_labels, fake_images, fake_labels) for name in config.evaluation.metrics
+
+    def __init__(
+        self, config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, writer: RunWriter, mesh: Mesh
+    ):
+        settings = config.eval
+        if not settings.real and not isinstance(source, ImageSource):
+            raise InputError(
+                f"eval.features = {settings.features!r} needs random access to real images, which {source.name} lacks:"
+                " name a prepared set in eval.real, or set eval.features to ''."
+            )
+        real = open_real(config.data, settings.real) if settings.real else source
+        assert isinstance(real, ImageSource)
+        self._config, self._sampler, self._writer, self._mesh = config, sampler, writer, mesh
+        self._labelled = config.model.num_classes > 1 and real.class_names == source.class_names
+        self._extractor = extractor_for(settings.features, settings.weights, settings.resize, real)
+        batch_size = config.sampling.batch_size
+        self._real = real_images(self._extractor, real, settings.num_real or None, batch_size, settings.cache_dir, mesh)
+        self._best = BestCheckpoint(writer.workdir / BEST, lower_is_better=KINDS[settings.best])
+        self._started, self._seconds = time.perf_counter(), 0.0
+
+    def evaluate(self, step: int, state: TrainState, variables: Tree) -> Evaluation:
+        """Scores frozen variables, writes what came out, and keeps the state if it is the best so far."""
+        start = time.perf_counter()
+        count = self._config.eval.num_samples
+        generated = generated_images(self._sampler, variables, count, self._config.seed, labelled=self._labelled)
+        generated.facts.update(run=str(self._writer.workdir), step=step)
+        evaluation, fake = compare(self._extractor, self._real, generated, self._mesh)
+        images, _ = next(generated.batches())
+        rows = nearest_real(self._real, fake, images[:SHOWN_SAMPLES])
+        if rows:
+            title = f"step {step:,}: a sample, and its nearest real images ({self._extractor.name})"
+            self._writer.picture(step, "neighbours", sample_sheet(*rows, title))
+        evaluation.save(evaluation_file(self._writer.workdir, step, self._extractor.name))
+        best = self._best.save_if_better(step, state, evaluation.value_of(self._config.eval.best))
+        self._seconds += time.perf_counter() - start
+        share = self._seconds / (time.perf_counter() - self._started)
+        values = {f"eval/{name}": value for name, value in evaluation.values.items()}
+        self._writer.scalars(step, values | {"eval/share_of_time": share})
+        say(f"step {step:,}: scores of {count:,} samples" + (", the best so far" if best else ""))
+        say("\n".join(evaluation.lines()))
+        say(f"  evaluation took {share:.1%} of the time so far")
+        return evaluation
+
+    def close(self) -> None:
+        """Releases the folder of the best checkpoint."""
+        self._best.close()
+
+
+def generated_images(
+    sampler: Sampler, variables: Tree, count: int, seed: int, *, labelled: bool, truncation: float = math.inf
+) -> Generated:
+    """Samples for an evaluation; the first n are the same for every count >= n.
+
+    Args:
+      sampler: for the generator.
+      variables: frozen.
+      count: number of images.
+      seed: of the latents.
+      labelled: whether the classes are those of the real images.
+      truncation: latents beyond it are drawn again; infinite: none are.
+    """
+    latents = sampler.fixed_latents(count, stream(seed, "evaluation"), truncation)
+    labels = sampler.balanced_labels(count, seed)
+
+    def batches() -> Batches:
+        done = 0
+        for images in sampler.batches(variables, latents, labels):
+            yield images, labels[done : done + len(images)]
+            done += len(images)
+
+    facts: dict[str, Any] = {
+        "weights": "averaged",
+        "standing_statistics": f"{sampler.standing_batches} batches of {sampler.batch_size}",
+        "classes": "as in the data" if sampler.prior.class_frequencies else "equally many of each",
+        "seed": seed,
+        "truncation": "none" if math.isinf(truncation) else truncation,
+        "pixels": "uint8",
     }
+    return Generated(batches, count, facts, labelled)
 
 
-def real_sample(source: ImageSource, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """All real images and labels, or MOST_REAL_IMAGES of them picked by the seed."""
-    chosen = np.random.default_rng(seed).permutation(len(source))[:MOST_REAL_IMAGES]
-    return source.load(chosen)
+def evaluation_file(workdir: Path, step: int, features: str) -> Path:
+    """Where the scores of a step in some features are kept."""
+    return workdir / FOLDER / f"{step:08d}-{features.replace(':', '-')}.json"
+
+
+def check_evaluation(config: ConfigDict) -> None:
+    """Raises InputError if `config.eval` names something that does not exist, or that needs classes without any."""
+    settings = config.eval
+    if not settings.features:
+        return
+    try:
+        check_extractor(settings.features, settings.resize)
+    except InputError as error:
+        raise InputError(f"config.eval: {error}") from error
+    if settings.best not in KINDS:
+        raise InputError(f"eval.best = {settings.best!r} is unknown: choose from {', '.join(KINDS)}.")
+    if settings.best in ("intra_class_frechet", "label_accuracy") and config.model.num_classes in (0, 1):
+        raise InputError(
+            f"eval.best = {settings.best!r} compares classes, but model.num_classes = {config.model.num_classes}: use"
+            " 'frechet'."
+        )
+    if settings.num_samples < 2:
+        raise InputError(f"eval.num_samples = {settings.num_samples} is too few to compare: use thousands.")

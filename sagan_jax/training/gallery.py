@@ -30,7 +30,7 @@ class Gallery:
     def __init__(self, config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, writer: RunWriter):
         self._sampler = sampler
         self._writer = writer
-        self._freeze_key = stream(config.seed, "standing statistics")
+        self._seed = config.seed
         self._columns, key = config.log.sheet_columns, stream(config.seed, "sheet")
         if config.model.num_classes:
             rows = min(config.log.sheet_classes, config.model.num_classes)
@@ -62,7 +62,7 @@ class Gallery:
 
     def freeze(self, state: TrainState) -> Tree:
         """The averaged generator's variables for sampling."""
-        return self._sampler.freeze(state.ema_params, state.generator.spectral_stats, self._freeze_key)
+        return self._sampler.freeze(state.ema_params, state.generator.spectral_stats, self._seed)
 
     def draw(self, step: int, variables: Tree) -> tuple[Path, Path]:
         """Writes the sample sheet and the attention picture of frozen variables; returns their files."""

@@ -23,7 +23,7 @@ from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.announcement import announce
-from sagan_jax.training.evaluation import check_evaluation, evaluate
+from sagan_jax.training.evaluation import Evaluator
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.sampling import Sampler
 from sagan_jax.training.state import TrainState, create_state
@@ -49,6 +49,7 @@ class Run:
     checkpoints: Checkpoints
     sampler: Sampler
     gallery: Gallery
+    evaluator: Evaluator | None
     writer: RunWriter
 
 
@@ -70,6 +71,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str) -> None:
         finish(run, state)
     finally:
         run.checkpoints.close()
+        if run.evaluator:
+            run.evaluator.close()
         run.writer.close()
 
 
@@ -80,7 +83,6 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     source = open_source(config)
     config = config.copy_and_resolve_references()
     config.model.num_classes = resolve_num_classes(config, source)
-    check_evaluation(config, source)
     check_residency(config, source)
     pipeline = Pipeline(config, source)
 
@@ -96,7 +98,8 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     writer = RunWriter(folder, int(state.step))
     gallery = Gallery(config, source, sampler, writer)
     gallery.draw_real()
-    return Run(config, source, feed, recipe, checkpoints, sampler, gallery, writer), state
+    evaluator = Evaluator(config, source, sampler, writer, mesh) if config.eval.features else None
+    return Run(config, source, feed, recipe, checkpoints, sampler, gallery, evaluator, writer), state
 
 
 def check_continuation(config: ConfigDict, source: ImageSource | ImageStream, folder: Path, saved: int | None) -> None:
@@ -154,8 +157,8 @@ def train(run: Run, state: TrainState) -> TrainState:
             check_finite(run, step, metrics)
             run.checkpoints.save(step, state)
             throughput.pause()
-        if step % config.log.pictures_every_steps == 0 and not last:
-            run.gallery.draw(step, run.gallery.freeze(state))
+        if not last and (is_due(config.log.pictures_every_steps, step) or is_due(config.eval.every_steps, step)):
+            show(run, step, state)
             throughput.pause()
     progress.close()
     return state
@@ -174,6 +177,20 @@ def compile_step(recipe: Recipe, mesh: Mesh, resolution: int) -> StepFunction:
     return jax.jit(
         step, donate_argnums=0, in_shardings=(whole, whole, batch_sharding(mesh), whole), out_shardings=whole
     )
+
+
+def is_due(every_steps: int, step: int) -> bool:
+    """Whether something that happens every so many steps happens after this one; 0 is never."""
+    return every_steps > 0 and step % every_steps == 0
+
+
+def show(run: Run, step: int, state: TrainState) -> None:
+    """Draws and scores the generator, whatever is due."""
+    variables = run.gallery.freeze(state)
+    if is_due(run.config.log.pictures_every_steps, step):
+        run.gallery.draw(step, variables)
+    if run.evaluator and is_due(run.config.eval.every_steps, step):
+        run.evaluator.evaluate(step, state, variables)
 
 
 def is_finished(state: TrainState) -> bool:
@@ -211,8 +228,5 @@ def finish(run: Run, state: TrainState) -> None:
     samples, attention = run.gallery.draw(step, variables)
     print(f"\nfinished {step:,} steps")
     print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.writer.metrics_file}", flush=True)
-    if run.config.evaluation.metrics:
-        values = evaluate(run.config, run.source, run.sampler, variables)
-        run.writer.scalars(step, {f"eval/{name}": value for name, value in values.items()})
-        for name, value in values.items():
-            print(f"  {name.replace('_', ' '):<16} {value:.1%}  of {run.config.evaluation.num_samples} samples")
+    if run.evaluator:
+        run.evaluator.evaluate(step, state, variables)

@@ -1,7 +1,8 @@
 """Samples and attention maps of the averaged generator, on all devices."""
 
 import functools
-import itertools
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from sagan_jax.data.batch import in_batches
 from sagan_jax.data.transforms import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import converged_stats
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
+from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import image_sharding, replicated
 from sagan_jax.training.state import Tree
 
@@ -42,30 +45,41 @@ class Sampler:
         self._images = jax.jit(self._apply, in_shardings=(whole, spread, spread), out_shardings=whole)
         self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, spread, spread), out_shardings=whole)
 
-    def freeze(self, params: Tree, spectral_stats: Tree, key: jax.Array) -> Tree:
+    def freeze(self, params: Tree, spectral_stats: Tree, seed: int) -> Tree:
         """The variables for sampling: exact singular values and standing statistics of these weights.
 
         Args:
           params: weights to sample with.
           spectral_stats: a tree of the right structure; its values do not matter.
-          key: draws the latents that the moments are measured on.
+          seed: of the latents that the moments are measured on.
         """
         variables = {"params": params, "spectral_stats": self._converge(params, spectral_stats)}
-        keys = jax.random.split(key, self.standing_batches)
+        keys = jax.random.split(stream(seed, "standing statistics"), self.standing_batches)
         return variables | {"batch_stats": standing_statistics([self._moments(variables, k) for k in keys])}
 
-    def fixed_latents(self, count: int, key: jax.Array) -> np.ndarray:
-        """[count, Z] float32, standard normal; the first n are the same for every count >= n."""
+    def fixed_latents(self, count: int, key: jax.Array, truncation: float = math.inf) -> np.ndarray:
+        """[count, Z] float32, normal within +-truncation; the first n are the same for every count >= n."""
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
-        return np.asarray(jax.vmap(lambda k: jax.random.normal(k, (self.prior.latent_size,)))(keys))
+        shape = (self.prior.latent_size,)
+        if math.isinf(truncation):
+            return np.asarray(jax.vmap(lambda k: jax.random.normal(k, shape))(keys))
+        return np.asarray(jax.vmap(lambda k: jax.random.truncated_normal(k, -truncation, truncation, shape))(keys))
+
+    def balanced_labels(self, count: int, seed: int) -> np.ndarray:
+        """[count] int32: each class in turn, or where the prior has shares of classes, drawn by these."""
+        classes, shares = max(1, self.prior.num_classes), self.prior.class_frequencies
+        if shares:
+            return np.random.default_rng(seed).choice(classes, count, p=shares).astype(np.int32)
+        return np.arange(count, dtype=np.int32) % classes
+
+    def batches(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
+        """Images [n, H, W, 3] uint8 of latents [N, Z] and labels [N], `batch_size` at a time."""
+        for part in in_batches(len(labels), self.batch_size):
+            yield self._padded(self._images, variables, latents[part], labels[part], self.batch_size)
 
     def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Latents [N, Z] and labels [N] -> images [N, H, W, 3] uint8; any N."""
-        parts = [
-            self._padded(self._images, variables, latents[start:stop], labels[start:stop], self.batch_size)
-            for start, stop in itertools.pairwise([*range(0, len(labels), self.batch_size), len(labels)])
-        ]
-        return np.concatenate(parts)
+        return np.concatenate(list(self.batches(variables, latents, labels)))
 
     def attention(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
         """Images [N, H, W, 3] uint8 and the attention weights [N, L, M] of each layer by its name; a few at a time."""

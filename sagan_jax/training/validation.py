@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from sagan_jax.config import flat_fields
 from sagan_jax.data.residency import RESIDENCES
 from sagan_jax.errors import InputError
-from sagan_jax.metrics.small_images import METRICS
+from sagan_jax.training.evaluation import check_evaluation
 from sagan_jax.training.step import build_recipe
 
 AT_LEAST_ONE = (
@@ -23,7 +23,6 @@ AT_LEAST_ONE = (
     "log.pictures_every_steps",
     "log.sheet_classes",
     "log.sheet_columns",
-    "evaluation.num_samples",
     "checkpoint.every_steps",
     "checkpoint.keep",
     "checkpoint.keep_every_steps",
@@ -48,6 +47,8 @@ NOT_NEGATIVE = (
     "seed",
     "data.resident_gib",
     "train.ema_start_step",
+    "eval.every_steps",
+    "eval.num_real",
     "optimizer.generator.warmup_updates",
     "optimizer.discriminator.warmup_updates",
 )
@@ -60,7 +61,7 @@ CHOICES = {
 }
 # Fields, or groups of them, that no weight depends on. What data.source and data.split name is compared by contents.
 FREE = (
-    *("log", "checkpoint", "evaluation", "sampling"),
+    *("log", "checkpoint", "eval", "sampling"),
     *("data.source", "data.split", "data.data_dir", "data.cache_dir", "data.residency", "data.resident_gib"),
     *("data.read_threads", "data.prefetch_steps"),
 )
@@ -76,9 +77,7 @@ def validate_config(config: ConfigDict) -> None:
             f"model.num_classes = {config.model.num_classes} is impossible: give the number of classes,"
             " 0 for an unconditional model, or -1 for as many as the data set has."
         )
-    for name in config.evaluation.metrics:
-        if name not in METRICS:
-            raise InputError(f"evaluation.metrics names {name!r}, which is unknown: choose from {', '.join(METRICS)}.")
+    check_evaluation(config)
     _check_divisibility(config, jax.device_count())
 
 

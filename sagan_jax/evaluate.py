@@ -1,0 +1,201 @@
+"""Scores a trained generator, or any images, against real ones.
+
+python -m sagan_jax.evaluate --workdir=RUN [--checkpoint=newest|best|STEP] [--features=inception2015]
+python -m sagan_jax.evaluate --fake=DIR|ZIP|NPZ --real=DATASET|DIR|ZIP|NPZ
+"""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from sagan_jax.config import default_config
+from sagan_jax.data.source import ImageSource
+from sagan_jax.errors import InputError
+from sagan_jax.evaluation.comparison import (
+    SHOWN_SAMPLES,
+    Generated,
+    Real,
+    compare,
+    extractor_for,
+    nearest_real,
+    real_images,
+    samples_of,
+)
+from sagan_jax.evaluation.image_sets import open_real, open_samples
+from sagan_jax.evaluation.reference import read_statistics
+from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
+from sagan_jax.features.resizing import RESIZES
+from sagan_jax.runtime.pictures import encoded_png, sample_sheet
+from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.storage import sha256_of, write_whole
+from sagan_jax.training.evaluation import evaluation_file, generated_images
+from sagan_jax.training.trained import NEWEST, open_trained
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The flags; exits with one sentence where they are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m sagan_jax.evaluate", description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--workdir", metavar="RUN", help="folder of a run, whose generator is scored")
+    what.add_argument("--fake", metavar="PATH", help="images of any tool: a folder, a zip or an .npz")
+    parser.add_argument(
+        "--real",
+        metavar="DATA",
+        help="prepared:DIR, folder:PATH, tfds:NAME or digits; the path of a"
+        " folder, a zip or an .npz of images; or an .npz with mu and sigma. By default what the run"
+        " was trained on",
+    )
+    parser.add_argument("--features", default="inception2015", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--weights", default="", metavar="FILE", help="of the network; .npz, .safetensors or .pth")
+    parser.add_argument("--resize", default="legacy", choices=RESIZES, help="how Inception gets 299x299 (legacy)")
+    parser.add_argument("--checkpoint", default=NEWEST, help="newest, best or a step, of the run (newest)")
+    parser.add_argument("--samples", type=_count, default=50_000, metavar="N", help="to generate (50000)")
+    parser.add_argument("--real-images", type=_count, metavar="N", help="random ones to use (all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the samples (0)")
+    parser.add_argument("--truncation", type=_positive, default=math.inf, help="draw larger latents again (no limit)")
+    parser.add_argument("--split", help="of tfds data (that of the run, or train)")
+    parser.add_argument("--data-dir", metavar="DIR", help="of tfds data")
+    parser.add_argument(
+        "--cache-dir", default="", metavar="DIR", help="for features of real images (~/.cache/sagan_jax)"
+    )
+    parser.add_argument("--batch-size", type=_count, default=64, metavar="N", help="images per call (64)")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="where the scores are written as JSON, and as .png the real images nearest to samples",
+    )
+    flags = parser.parse_args(arguments)
+    if flags.fake and not flags.real:
+        parser.error("--fake goes with --real: name the real images to compare with")
+    return flags
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluates; returns the exit status."""
+    flags = parse_arguments(arguments)
+    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        evaluate(flags)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        reason = error.strerror or error
+        print(f"error: {error.filename} cannot be used ({reason}): give another path.", file=sys.stderr)
+        return 2
+    return 0
+
+
+class Subject(NamedTuple):
+    """What is scored.
+
+    Attributes:
+      data: `config.data`, with the resolution of the images and where data sets lie.
+      generated: gives the images, once the real ones are known.
+      result: file for the scores.
+      real: name of the real images to compare with.
+    """
+
+    data: ConfigDict
+    generated: Callable[[ImageSource | None], Generated]
+    result: Path
+    real: str
+
+
+def evaluate(flags: argparse.Namespace) -> None:
+    """Compares what the flags name, and shows and writes the scores."""
+    mesh = make_mesh()
+    check_extractor(flags.features, flags.resize)
+    if flags.batch_size % mesh.devices.size:
+        raise InputError(f"--batch-size={flags.batch_size} is not divisible by the {mesh.devices.size} devices.")
+    subject = run_subject(flags, mesh) if flags.workdir else samples_subject(flags)
+    extractor, real = open_comparison(flags, subject, mesh)
+    generated = subject.generated(real.source)
+    evaluation, fake = compare(extractor, real, generated, mesh)
+    print("\n".join(evaluation.lines()))
+    evaluation.save(subject.result)
+    print(f"written to {subject.result}")
+    images, _ = next(generated.batches())
+    rows = nearest_real(real, fake, images[:SHOWN_SAMPLES])
+    if rows:
+        sheet = sample_sheet(*rows, f"a sample, and its nearest real images ({extractor.name})")
+        picture = subject.result.with_suffix(".png")
+        write_whole(picture, encoded_png(sheet))
+        print(f"look at {picture}: are samples copies of real images?")
+
+
+def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
+    """The generator of a run."""
+    trained = open_trained(flags.workdir, flags.checkpoint, mesh, flags.batch_size)
+    workdir = Path(flags.workdir).expanduser()
+
+    def generated(real: ImageSource | None) -> Generated:
+        labelled = real is not None and real.class_names == trained.class_names
+        found = generated_images(
+            trained.sampler,
+            trained.variables,
+            flags.samples,
+            flags.seed,
+            labelled=labelled and trained.config.model.num_classes > 1,
+            truncation=flags.truncation,
+        )
+        found.facts.update(run=flags.workdir, step=trained.step)
+        return found
+
+    result = Path(flags.out) if flags.out else evaluation_file(workdir, trained.step, flags.features)
+    return Subject(trained.config.data, generated, result, flags.real or trained.config.data.source)
+
+
+def samples_subject(flags: argparse.Namespace) -> Subject:
+    """Images that any tool has made."""
+    samples = open_samples(flags.fake)
+    data = default_config().data
+    data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
+    result = Path(flags.out) if flags.out else Path(f"{Path(flags.fake).with_suffix('')}-{flags.features}.json")
+    return Subject(data, lambda real: samples_of(samples, real, flags.batch_size), result, flags.real)
+
+
+def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> tuple[Extractor, Real]:
+    """The feature network, and the real images with their features."""
+    if flags.split is not None:
+        subject.data.split = flags.split
+    if flags.data_dir is not None:
+        subject.data.data_dir = flags.data_dir
+    statistics = read_statistics(Path(subject.real)) if subject.real.endswith(".npz") else None
+    if statistics:
+        facts = {"statistics": subject.real, "sha256": sha256_of(subject.real)}
+        return extractor_for(flags.features, flags.weights, flags.resize, None), Real(None, statistics, facts)
+    source = open_real(subject.data, subject.real)
+    extractor = extractor_for(flags.features, flags.weights, flags.resize, source)
+    return extractor, real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)
+
+
+def _count(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 2 on")
+    return value
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number greater than 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What is compared with what, by which protocol, and how it is told."""

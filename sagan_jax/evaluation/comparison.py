@@ -1,0 +1,159 @@
+"""Compares generated with real images: features, scores, classes, and the nearest real images of some samples."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+
+from sagan_jax.data.source import ImageSource
+from sagan_jax.errors import InputError
+from sagan_jax.evaluation.image_sets import random_order, read_batches
+from sagan_jax.evaluation.record import Evaluation
+from sagan_jax.evaluation.reference import reference_features
+from sagan_jax.evaluation.scores import cautions, scores_of
+from sagan_jax.features.extraction import FeatureSet, extract_features
+from sagan_jax.features.extractor import Extractor, open_extractor
+from sagan_jax.metrics.frechet import Statistics
+from sagan_jax.metrics.neighbours import nearest, squared_radii
+
+NEIGHBOURS, SHOWN_SAMPLES = 7, 8
+MOST_FOR_SPACING = 5_000  # real images whose distances from each other give the scale
+
+Batches = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+class Generated(NamedTuple):
+    """Generated images, to be read once.
+
+    Attributes:
+      batches: gives images [n, H, W, 3] uint8 and labels [n], the same images each time it is called.
+      num_images: in all.
+      facts: where they come from, for the protocol.
+      labelled: whether the labels are those of the real images' classes.
+    """
+
+    batches: Callable[[], Batches]
+    num_images: int
+    facts: dict[str, Any]
+    labelled: bool
+
+
+class Real(NamedTuple):
+    """Real images and their features, ready for comparisons.
+
+    Attributes:
+      source: the images, None where only statistics are known.
+      features: of the images, or statistics.
+      facts: for the protocol.
+    """
+
+    source: ImageSource | None
+    features: FeatureSet | Statistics
+    facts: dict[str, Any]
+
+
+def extractor_for(name: str, weights: str, resize: str, source: ImageSource | None) -> Extractor:
+    """`open_extractor` with the images of a source to train a classifier on."""
+
+    def real(most: int) -> tuple[np.ndarray, np.ndarray]:
+        if source is None:
+            raise InputError("the feature network classifier learns from real images, not from their statistics.")
+        return source.load(random_order(source, most))
+
+    return open_extractor(name, weights, resize, real, len(source.class_names) if source else 0)
+
+
+def real_images(
+    extractor: Extractor, source: ImageSource, count: int | None, batch_size: int, cache_dir: str, mesh: Mesh
+) -> Real:
+    """Real images with their features, see `reference_features`."""
+    features = reference_features(extractor, source, count, batch_size, cache_dir, mesh)
+    facts = {"data": source.name, "images": len(features), "of": len(source), "sha256": source.content_hash()}
+    return Real(source, features, facts)
+
+
+def compare(extractor: Extractor, real: Real, generated: Generated, mesh: Mesh) -> tuple[Evaluation, FeatureSet]:
+    """Passes the generated images through the network and scores them; returns their features too.
+
+    Raises:
+      InputError: the features of the two do not belong together, or are not finite.
+    """
+    start = time.perf_counter()
+    title = f"{generated.num_images:,} generated images"
+    fake = extract_features(extractor, generated.batches(), generated.num_images, title, mesh)
+    extracted = time.perf_counter()
+    gaussian = real.features.moments if isinstance(real.features, FeatureSet) else real.features
+    if gaussian.mean.shape != fake.moments.mean.shape:
+        raise InputError(
+            f"the real statistics have {len(gaussian.mean)} dimensions, but {extractor.name} gives"
+            f" {len(fake.moments.mean)}: choose the features that they were made with."
+        )
+    class_names = real.source.class_names if real.source and generated.labelled else ()
+    scores = tuple(scores_of(extractor, real.features, fake, classes=len(class_names) > 1))
+    seconds = {"images and features": extracted - start, "scores": time.perf_counter() - extracted}
+    protocol = {
+        "generated": {"images": generated.num_images} | generated.facts,
+        "real": real.facts,
+        "features": {"network": extractor.name, "dimensions": fake.features.shape[1]} | extractor.facts,
+    }
+    return Evaluation(scores, protocol, tuple(cautions(extractor, real.features, fake, class_names)), seconds), fake
+
+
+def samples_of(source: ImageSource, real: ImageSource | None, batch_size: int) -> Generated:
+    """Another tool's samples, with their classes where these are the real ones'.
+
+    Raises:
+      InputError: some of the classes are not the real ones'.
+    """
+    label_map = _label_map(source.class_names, real.class_names) if real else None
+    indices = np.random.default_rng(0).permutation(len(source))  # the Inception Score wants no order by class
+
+    def batches() -> Batches:
+        for images, labels in read_batches(source, indices, batch_size):
+            yield images, labels if label_map is None else label_map[labels]
+
+    facts = {"data": source.name, "sha256": source.content_hash()}
+    return Generated(batches, len(source), facts, labelled=label_map is not None)
+
+
+def _label_map(names: tuple[str, ...], real_names: tuple[str, ...]) -> np.ndarray | None:
+    """The real label of each label [K], or None where one of the sides has no classes."""
+    if min(len(names), len(real_names)) < 2:
+        return None
+    if all(name.isdecimal() for name in names) and not set(names) <= set(real_names):
+        label_of = {str(label): label for label in range(len(real_names))}
+    else:
+        label_of = {name: label for label, name in enumerate(real_names)}
+    for name in names:
+        if name not in label_of:
+            shown = ", ".join(list(label_of)[:10]) + (", ..." if len(label_of) > 10 else "")
+            raise InputError(
+                f"some generated images are of the class {name}, which the real ones lack ({shown}): name the class"
+                " folders alike, or put all images into one folder to leave classes out."
+            )
+    return np.asarray([label_of[name] for name in names], np.int32)
+
+
+def nearest_real(real: Real, fake: FeatureSet, images: np.ndarray) -> tuple[np.ndarray, list[str]] | None:
+    """Samples beside the real images nearest to them in feature space, to see whether they are copies.
+
+    Args:
+      real: must have images.
+      fake: features of generated images.
+      images: the first of these, [R, H, W, 3] uint8.
+
+    Returns:
+      Rows of the sample and its neighbours, [R, 1 + NEIGHBOURS, H, W, 3] uint8; and for each row the distance of the
+      nearest, in units of the median distance of a real image from its own nearest.
+    """
+    if real.source is None or not isinstance(real.features, FeatureSet):
+        return None
+    features = real.features.features
+    indices, distances = nearest(fake.features[: len(images)], features, NEIGHBOURS)
+    found, _ = real.source.load(random_order(real.source, len(features))[indices.ravel()])
+    sample = np.asarray(features[:MOST_FOR_SPACING])
+    spacing = max(float(np.sqrt(np.median(squared_radii(sample, (1,))))), np.finfo(np.float32).tiny)
+    rows = np.concatenate([images[:, None], found.reshape(*indices.shape, *images.shape[1:])], axis=1)
+    return rows, [f"{distance / spacing:.2f}" for distance in distances[:, 0]]

@@ -1,0 +1,122 @@
+"""Images to be measured: another tool's samples, or real data, by a name or a path."""
+
+import concurrent.futures
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from sagan_jax.data.arrays import ArrayImages
+from sagan_jax.data.batch import in_batches
+from sagan_jax.data.encoded import Decoded, EncodedImage, opened
+from sagan_jax.data.files import ImageFiles
+from sagan_jax.data.layout import ONE_CLASS
+from sagan_jax.data.manifest import MANIFEST
+from sagan_jax.data.source import ImageSource, open_source
+from sagan_jax.errors import InputError
+
+THREADS = 8  # that load images while the devices work
+IMAGE_KEYS, LABEL_KEYS = ("images", "samples", "arr_0"), ("labels", "arr_1")
+
+
+def open_samples(path: str) -> ImageSource:
+    """Images in a folder, a zip archive or an .npz file, exactly as they are.
+
+    An .npz has images [N, H, W, 3] uint8 as "images", "samples" or "arr_0", and may have labels [N] as "labels" or
+    "arr_1". Class names of an .npz are the labels as text.
+
+    Raises:
+      InputError: nothing there, or the images are not square, not of one size, or not uint8.
+    """
+    if Path(path).suffix == ".npz":
+        return _open_npz(Path(path).expanduser())
+    files = ImageFiles([path])
+    first = files.file(0)
+    with opened(first) as image:
+        side = image.width
+    for index in range(len(files)):
+        _check_size(files.file(index), side)
+    return Decoded(path, files.class_names, files.labels, len(files), files.file, side)
+
+
+def _check_size(file: EncodedImage, side: int) -> None:
+    with opened(file) as image:
+        if image.size != (side, side):
+            raise InputError(
+                f"{file.name} has {image.width}x{image.height} pixels, but the first image is {side} wide: only square"
+                " images of one size can be compared; python -m sagan_jax.prepare makes such."
+            )
+
+
+def _open_npz(path: Path) -> ArrayImages:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            images = next((stored[key] for key in IMAGE_KEYS if key in stored), None)
+            labels = next((stored[key] for key in LABEL_KEYS if key in stored), None)
+            names = ", ".join(stored)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}: give the path of an .npz, a folder or a zip of images.") from error
+    except Exception as error:  # zipfile, zlib and numpy have each errors of their own
+        raise InputError(f"{path} is damaged ({error}): write it again.") from error
+    if images is None:
+        raise InputError(f"{path} has no array {', '.join(IMAGE_KEYS)}, but {names}: save the images as 'images'.")
+    shape = images.shape
+    if images.dtype != np.uint8 or images.ndim != 4 or shape[3] != 3 or shape[1] != shape[2] or not len(images):
+        raise InputError(
+            f"{path} has {images.dtype} images of shape {shape}: they must be square RGB, [N, side, side, 3], uint8"
+            " with values 0 to 255."
+        )
+    if labels is None:
+        return ArrayImages(str(path), ONE_CLASS, images, np.zeros(len(images), np.int32))
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise InputError(
+            f"{path} has {labels.dtype} labels of shape {labels.shape} for {len(images)} images: they must be whole"
+            " numbers from 0 on, one per image."
+        )
+    return ArrayImages(str(path), [str(label) for label in range(labels.max() + 1)], images, labels.astype(np.int32))
+
+
+def open_real(data: ConfigDict, name: str) -> ImageSource:
+    """Real images by a name as in `data.source`, or by the path of a prepared set, a folder, a zip or an .npz.
+
+    Args:
+      data: `config.data`, of which all but the source counts; images are cropped and resized to `data.resolution`.
+      name: of the data set.
+
+    Raises:
+      InputError: there is no such thing, or it cannot be read by index.
+    """
+    if Path(name).suffix == ".npz":
+        images = _open_npz(Path(name).expanduser())
+        if images.images.shape[1] != data.resolution:
+            raise InputError(
+                f"the real images of {name} have {images.images.shape[1]} pixels a side, the generated ones"
+                f" {data.resolution}: give both in one size."
+            )
+        return images
+    if name.partition(":")[0] not in ("digits", "prepared", "folder", "tfds"):
+        name = f"prepared:{name}" if Path(name).expanduser().joinpath(MANIFEST).exists() else f"folder:{name}"
+    config = ConfigDict({"data": data.copy_and_resolve_references()})
+    config.data.source = name
+    source = open_source(config)
+    if not isinstance(source, ImageSource):
+        raise InputError(f"{source.name} can only be streamed: make a set with python -m sagan_jax.prepare first.")
+    return source
+
+
+def random_order(source: ImageSource, count: int | None) -> np.ndarray:
+    """Indices [n] of `count` images, or of all, in an order that is always the same; any beginning is a fair sample."""
+    return np.random.default_rng(0).permutation(len(source))[:count]
+
+
+def read_batches(source: ImageSource, indices: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images [n, H, W, 3] uint8 and labels [n] of the indices, loaded ahead by threads."""
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        parts = in_batches(len(indices), batch_size)
+        loading = deque(pool.submit(source.load, indices[part]) for part in itertools.islice(parts, 2 * THREADS))
+        while loading:
+            yield loading.popleft().result()
+            loading.extend(pool.submit(source.load, indices[part]) for part in itertools.islice(parts, 1))

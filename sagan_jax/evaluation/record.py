@@ -1,0 +1,85 @@
+"""An evaluation as it is kept and shown: every number with the protocol that it was measured by."""
+
+import dataclasses
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import sagan_jax
+from sagan_jax.evaluation.scores import KINDS, Score
+from sagan_jax.runtime.storage import write_whole
+
+SHARES = ("precision", "recall", "coverage", "label_accuracy")  # shown in per cent
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores and how they came about.
+
+    Attributes:
+      scores: in the order in which they are shown.
+      protocol: nested dict of JSON values: what was generated, compared, and with which features.
+      cautions: sentences on what makes the scores less than they seem.
+      seconds: what the parts took.
+    """
+
+    scores: tuple[Score, ...]
+    protocol: dict[str, Any]
+    cautions: tuple[str, ...]
+    seconds: dict[str, float]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Each score by its key."""
+        return {score.key: score.value for score in self.scores}
+
+    def value_of(self, kind: str) -> float:
+        """The score of a kind. Raises KeyError if it could not be measured."""
+        return {score.kind: score.value for score in self.scores}[kind]
+
+    def save(self, file: Path) -> None:
+        """Writes everything as JSON."""
+        scores = {score.key: dataclasses.asdict(score) for score in self.scores}
+        content = {
+            "scores": scores,
+            "protocol": self.protocol,
+            "cautions": self.cautions,
+            "seconds": {part: round(value, 2) for part, value in self.seconds.items()},
+            "versions": {"sagan_jax": sagan_jax.__version__, "jax": jax.__version__},
+        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, (json.dumps(content, indent=2) + "\n").encode())
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        width = max(len(score.name) for score in self.scores) + 2
+        for score in self.scores:
+            about = f"({score.about})" if score.about else ""
+            name = f"{score.name} {'↓' if KINDS[score.kind] else '↑'}"
+            yield f"  {name:<{width}}  {shown_value(score):<18}  {about}".rstrip()
+        parts = {part: ", ".join(shown_facts(facts)) for part, facts in self.protocol.items()}
+        parts["time"] = ", ".join(f"{part} {value:,.1f} s" for part, value in self.seconds.items())
+        for part, text in parts.items():
+            yield textwrap.fill(f"  {part:<{width}}  {text}", 110, subsequent_indent=" " * (width + 4))
+        for caution in self.cautions:
+            yield textwrap.fill(f"  note: {caution}", 110, subsequent_indent="        ")
+
+
+def shown_facts(facts: dict[str, Any]) -> Iterator[str]:
+    """Such as "images 10,000"."""
+    for name, value in facts.items():
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        text = f"{text[:12]}…" if len(text) == 64 else text  # hashes
+        yield f"{name.replace('_', ' ')} {text}"
+
+
+def shown_value(score: Score) -> str:
+    """Such as 12.34, 0.00123 ± 0.00004 or 71.2%."""
+    if score.kind in SHARES:
+        return f"{score.value:.1%}"
+    spread = "" if score.spread is None else f" ± {score.spread:.2g}"
+    return f"{score.value:#.4g}{spread}"

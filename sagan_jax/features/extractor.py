@@ -1,0 +1,131 @@
+"""Feature networks by name: what they need, what they give, and what distances in their features are called."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sagan_jax.errors import InputError
+from sagan_jax.features import resnet56
+from sagan_jax.features.classifier import MOST_IMAGES, Classifier, train_classifier
+from sagan_jax.features.inception_weights import find_weights, inception_params
+from sagan_jax.features.resizing import RESIZES, resized
+from sagan_jax.features.weight_files import read_weights
+from sagan_jax.metrics.inception import SIDE, Inception, normalised
+from sagan_jax.runtime.storage import sha256_of
+
+TAPS = ("64", "192", "768", "2048")
+NAMES = ("inception2015", *(f"inception2015:{tap}" for tap in TAPS), "resnet56_cifar10", "classifier")
+
+Images = tuple[np.ndarray, np.ndarray]  # [N, H, W, 3] uint8 and labels [N] int32
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """A feature network with its weights.
+
+    Attributes:
+      name: one of NAMES.
+      facts: what the features depend on, for people and for telling caches apart: weights, their hash, resize.
+      variables: weights.
+      function: (variables, images [B, H, W, 3] uint8) -> "features" [B, D], and where the network has them "logits"
+        [B, K] and "spatial" [B, S].
+      side: of the images that it takes, in pixels; None: any.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    variables: Any
+    function: Callable[[Any, jax.Array], dict[str, jax.Array]]
+    side: int | None = None
+
+    def score_name(self, standard: str) -> str:
+        """What a score that is called `standard` in Inception's 2048 features, such as FID, is called in these."""
+        if self.name == "inception2015":
+            return standard if self.facts["resize"] == "legacy" else f"clean-{standard}"
+        other = {"FID": "FD", "KID": "KD", "intra-class FID": "intra-class FD"}.get(standard, standard)
+        return f"{other}-{self.name.replace('2015:', '')}"
+
+
+def check_extractor(name: str, resize: str) -> None:
+    """Raises InputError if there is no such feature network or resize."""
+    if name not in NAMES:
+        raise InputError(f"the feature network {name!r} is unknown: choose from {', '.join(NAMES)}.")
+    if resize not in RESIZES:
+        raise InputError(f"resize = {resize!r} is unknown: choose from {', '.join(RESIZES)}.")
+
+
+def open_extractor(name: str, weights: str, resize: str, real: Callable[[int], Images], num_classes: int) -> Extractor:
+    """The feature network of a name.
+
+    Args:
+      name: one of NAMES.
+      weights: file of its weights; empty: a download for Inception.
+      resize: how Inception gets images of its size, one of RESIZES.
+      real: gives so many random real images to train a classifier on, or all there are.
+      num_classes: of these.
+
+    Raises:
+      InputError: the name is unknown, or its weights are missing or damaged.
+    """
+    check_extractor(name, resize)
+    kind, _, tap = name.partition(":")
+    if kind == "inception2015":
+        return _open_inception("inception2015" if tap in ("", "2048") else name, tap or "2048", weights, resize)
+    if kind == "resnet56_cifar10":
+        return _open_resnet56(weights)
+    return _train_classifier(real, num_classes)
+
+
+def _open_inception(name: str, tap: str, weights: str, resize: str) -> Extractor:
+    path = find_weights(weights)
+    deepest = "logits" if tap == "2048" else "768"
+    params = inception_params(read_weights(path), deepest, path)
+    facts = _facts_of_file(path) | {"resize": resize}
+    return Extractor(name, facts, {"params": params}, functools.partial(_inception_features, tap, deepest, resize))
+
+
+def _inception_features(tap: str, deepest: str, resize: str, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+    taps = Inception(deepest).apply(variables, normalised(resized(images, SIDE, resize)))
+    assert isinstance(taps, dict)
+    named = {"features": taps[tap]}
+    return named | {kind: taps[kind] for kind in ("logits", "spatial") if tap == "2048"}
+
+
+def _open_resnet56(weights: str) -> Extractor:
+    if not weights:
+        raise InputError(
+            "resnet56_cifar10 needs the file of its weights: give it with --weights=FILE (in training"
+            " --config.eval.weights=FILE), such as resnet56-4bfd9763.th of"
+            " https://github.com/akamaster/pytorch_resnet_cifar10."
+        )
+    path = Path(weights).expanduser()
+    variables = resnet56.variables_of(read_weights(path), path)
+    return Extractor("resnet56_cifar10", _facts_of_file(path), variables, resnet56.ResNet56().apply, resnet56.SIDE)  # type: ignore[arg-type]
+
+
+def _train_classifier(real: Callable[[int], Images], num_classes: int) -> Extractor:
+    if num_classes < 2:
+        raise InputError(
+            f"the feature network classifier learns to tell classes apart, but the real images have {num_classes}:"
+            " use inception2015."
+        )
+    images, labels = real(MOST_IMAGES)
+    trained = train_classifier(images, labels, num_classes, seed=0)
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(trained.variables):
+        digest.update(np.asarray(leaf).tobytes())
+    facts = {
+        "weights": f"trained on {len(images):,} real images, {trained.accuracy:.2%} right of those held out",
+        "weights_sha256": digest.hexdigest(),
+    }
+    return Extractor("classifier", facts, trained.variables, Classifier(num_classes).apply)  # type: ignore[arg-type]
+
+
+def _facts_of_file(path: Path) -> dict[str, Any]:
+    return {"weights": path.name, "weights_sha256": sha256_of(path)}

@@ -1,0 +1,154 @@
+"""Reads the tensors of a file that torch.save wrote, without torch and without running anything in it.
+
+Such files are pickles, and a pickle may name any function to be called. This reader knows the few names that a
+dictionary of tensors needs, and refuses the file at any other.
+"""
+
+import collections
+import io
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of files from before torch 1.6
+DTYPES = {
+    "DoubleStorage": "f8",
+    "FloatStorage": "f4",
+    "HalfStorage": "f2",
+    "LongStorage": "i8",
+    "IntStorage": "i4",
+    "ShortStorage": "i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+
+
+class TorchFileError(ValueError):
+    """Not a file of tensors, damaged, or one that asks for more than tensors."""
+
+
+class _StorageType(NamedTuple):
+    dtype: np.dtype
+
+
+class _Tensor(NamedTuple):
+    """Where the numbers of a tensor are: in which storage, and how they are laid out there."""
+
+    key: str
+    dtype: np.dtype
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_torch_file(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a saved state dict by name, in the file's dtypes.
+
+    Raises:
+      TorchFileError: see there.
+    """
+    try:
+        tensors, storages = (_read_zip if zipfile.is_zipfile(path) else _read_legacy)(path)
+        return {name: _array(tensor, storages[tensor.key]) for name, tensor in tensors.items()}
+    except (TorchFileError, OSError):
+        raise
+    except Exception as error:  # unpickling damaged bytes may raise anything
+        raise TorchFileError(f"damaged, or no file of torch.save ({type(error).__name__}: {error})") from error
+
+
+def _read_zip(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
+    """The format of torch 1.6 and later: FOLDER/data.pkl, and each storage in FOLDER/data/KEY."""
+    with zipfile.ZipFile(path) as archive:
+        pickled = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(pickled) != 1:
+            raise TorchFileError("a zip archive without data.pkl")
+        folder = pickled[0].removesuffix("data.pkl")
+        if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
+            raise TorchFileError("written on a big-endian machine")
+        tensors = _tensors_of(_TensorUnpickler(io.BytesIO(archive.read(pickled[0]))).load())
+        keys = {tensor.key for tensor in tensors.values()}
+        return tensors, {key: archive.read(f"{folder}data/{key}") for key in keys}
+
+
+def _read_legacy(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
+    """The older format: four pickles and a list of keys, then each storage as its length and its numbers."""
+    with path.open("rb") as file:
+        if _TensorUnpickler(file).load() != LEGACY_MAGIC:
+            raise TorchFileError("no file of torch.save")
+        _TensorUnpickler(file).load()  # version of the format
+        if not _TensorUnpickler(file).load().get("little_endian", True):
+            raise TorchFileError("written on a big-endian machine")
+        unpickler = _TensorUnpickler(file)
+        tensors = _tensors_of(unpickler.load())
+        storages = {}
+        for key in _TensorUnpickler(file).load():
+            (count,) = struct.unpack("<q", file.read(8))
+            storages[key] = file.read(count * unpickler.dtypes[key].itemsize)
+        return tensors, storages
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Makes `_Tensor`s of what torch pickled, and nothing else.
+
+    Attributes:
+      dtypes: of the storages met so far, by key.
+    """
+
+    def __init__(self, file: Any):
+        super().__init__(file)
+        self.dtypes: dict[str, np.dtype] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Called for every function or class that the pickle names, before it can be called."""
+        if module == "torch" and name in DTYPES:
+            return _StorageType(np.dtype(DTYPES[name]).newbyteorder("<"))
+        allowed: dict[tuple[str, str], Callable[..., Any]] = {
+            ("collections", "OrderedDict"): collections.OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): _rebuilt_tensor,
+            ("torch._utils", "_rebuild_parameter"): _rebuilt_parameter,
+        }
+        if (module, name) not in allowed:
+            raise TorchFileError(f"it asks for {module}.{name}, which tensors do not need: do not trust this file")
+        return allowed[module, name]
+
+    def persistent_load(self, pid: Any) -> tuple[str, np.dtype]:
+        """A storage, of which the pickle holds only type and key."""
+        kind, storage_type, key, *_ = pid
+        if kind != "storage" or not isinstance(storage_type, _StorageType):
+            raise TorchFileError(f"it refers to {kind!r} outside the file")
+        self.dtypes[str(key)] = storage_type.dtype
+        return str(key), storage_type.dtype
+
+
+def _rebuilt_tensor(
+    storage: tuple[str, np.dtype], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> _Tensor:
+    return _Tensor(*storage, offset, tuple(shape), tuple(strides))
+
+
+def _rebuilt_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
+    return tensor
+
+
+def _tensors_of(value: Any) -> dict[str, _Tensor]:
+    """The tensors of a state dict, or of the one in a checkpoint's "state_dict"."""
+    if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
+        value = value["state_dict"]
+    if not isinstance(value, dict):
+        raise TorchFileError("it holds no dictionary of tensors")
+    return {str(name): tensor for name, tensor in value.items() if isinstance(tensor, _Tensor)}
+
+
+def _array(tensor: _Tensor, storage: bytes) -> np.ndarray:
+    numbers = np.frombuffer(storage, tensor.dtype)[tensor.offset :]
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+    if min((*tensor.shape, *tensor.strides, tensor.offset, 1)) < 0 or (np.prod(tensor.shape) and last >= len(numbers)):
+        raise TorchFileError("a tensor reaches beyond its numbers: the file is cut short")
+    strides = tuple(stride * tensor.dtype.itemsize for stride in tensor.strides)
+    return np.lib.stride_tricks.as_strided(numbers, tensor.shape, strides, writeable=False).copy()

@@ -1,0 +1,35 @@
+"""Named arrays from files of weights: .npz, .safetensors, and what torch.save wrote."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sagan_jax.errors import InputError
+from sagan_jax.features.torch_files import TorchFileError, read_torch_file
+
+TORCH_SUFFIXES = (".pth", ".pt", ".th", ".bin")
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file by name; nothing in the file is executed.
+
+    Raises:
+      InputError: there is no such file, its kind is unknown, or it is damaged.
+    """
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                return dict(stored)
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import load_file
+
+            return load_file(path)
+        if path.suffix in TORCH_SUFFIXES:
+            return read_torch_file(path)
+    except TorchFileError as error:
+        raise InputError(f"the weights {path} are refused: {error}.") from error
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file of weights {path}: give the path of one.") from error
+    except Exception as error:  # zipfile, zlib, numpy and safetensors have each errors of their own
+        raise InputError(f"the weights {path} are damaged ({error}): get them again.") from error
+    raise InputError(f"the weights {path} are of unknown kind: give a .npz, .safetensors, .pth, .pt, .th or .bin file.")

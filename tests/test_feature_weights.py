@@ -1,0 +1,168 @@
+"""Weights of feature networks: files of other programs, and files that are damaged or want to run something."""
+
+import json
+import pickle
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+from conftest import DATA, ROOT
+from golden.make_golden import golden_image, random_weight
+from safetensors.numpy import save_file
+
+from sagan_jax.errors import InputError
+from sagan_jax.features import inception_weights
+from sagan_jax.features.inception_weights import find_weights, inception_params, torch_name
+from sagan_jax.features.resnet56 import ResNet56, variables_of
+from sagan_jax.features.weight_files import read_weights
+from sagan_jax.metrics.inception import Inception
+
+GOLDEN = ROOT / "tests" / "golden"
+RESNET = DATA / "features" / "resnet56_cifar10.npz"
+
+
+@pytest.mark.parametrize("name", ["tensors_zip.pth", "tensors_legacy.pth"])
+def test_files_that_torch_wrote(name):
+    tensors = read_weights(GOLDEN / name)
+    base = np.arange(24, dtype=np.float32).reshape(4, 6)
+    expected = {
+        "whole": base,
+        "transposed": base.T,
+        "part": base[1:3, ::2],
+        "half": np.array([0.5, -2], np.float16),
+        "whole_numbers": np.array([[1, -(2**40)]]),
+        "scalar": np.uint8(7),
+        "empty": np.zeros((0, 3), np.float32),
+        "parameter": np.full(2, 3.0),
+    }
+    assert set(tensors) == set(expected)
+    for key, value in expected.items():
+        assert tensors[key].dtype == value.dtype, key
+        np.testing.assert_array_equal(tensors[key], value)
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, zipped):
+    trace, file = tmp_path / "trace", tmp_path / "weights.pth"
+    evil = pickle.dumps({"weight": Malicious(trace)}, protocol=2)
+    if zipped:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("archive/data.pkl", evil)
+    else:
+        file.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2) + evil)
+    with pytest.raises(InputError, match=r"asks for (posix|nt)\.system, which tensors do not need: do not trust"):
+        read_weights(file)
+    assert not trace.exists()
+    pickle.loads(evil)
+    assert trace.exists(), "the pickle would have done something"
+
+
+@pytest.mark.parametrize("name", ["tensors_zip.pth", "tensors_legacy.pth"])
+def test_damaged_files_are_named(tmp_path, name):
+    whole = (GOLDEN / name).read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 12):
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(InputError, match=name):
+            read_weights(tmp_path / name)
+
+
+def test_other_kinds_of_files(tmp_path):
+    arrays = {"a": np.arange(3, dtype=np.float32), "b": np.ones((2, 2), np.float16)}
+    np.savez(tmp_path / "w.npz", **arrays)
+    save_file(arrays, tmp_path / "w.safetensors")
+    for kind in ("npz", "safetensors"):
+        loaded = read_weights(tmp_path / f"w.{kind}")
+        assert {name: value.tolist() for name, value in loaded.items()} == {k: v.tolist() for k, v in arrays.items()}
+        (tmp_path / f"broken.{kind}").write_bytes((tmp_path / f"w.{kind}").read_bytes()[:40])
+        with pytest.raises(InputError, match=f"broken.{kind} are damaged"):
+            read_weights(tmp_path / f"broken.{kind}")
+    np.savez(tmp_path / "pickled.npz", x=np.array([Malicious(tmp_path / "trace")], dtype=object))
+    with pytest.raises(InputError, match="damaged"):
+        read_weights(tmp_path / "pickled.npz")
+    assert not (tmp_path / "trace").exists()
+    with pytest.raises(InputError, match="there is no file of weights"):
+        read_weights(tmp_path / "none.pth")
+    (tmp_path / "w.h5").touch()
+    with pytest.raises(InputError, match="unknown kind"):
+        read_weights(tmp_path / "w.h5")
+
+
+def test_every_layer_has_its_counterpart_in_the_port():
+    shapes = json.loads((GOLDEN / "inception.json").read_text())["shapes"]
+    image = jax.ShapeDtypeStruct((1, 299, 299, 3), np.float32)
+    layers = set(jax.eval_shape(Inception().init, jax.random.key(0), image)["params"]) - {"softmax"}
+    names = {torch_name(layer) for layer in layers}
+    assert names == {name.removesuffix(".conv.weight") for name in shapes if name.endswith(".conv.weight")}
+    assert len(names) == len(layers) == 94
+
+
+@pytest.mark.slow
+def test_the_whole_network_agrees_with_the_port_on_its_weights():
+    """Features by pytorch-fid for random weights of all layers, see golden/README.md."""
+    golden = json.loads((GOLDEN / "inception.json").read_text())
+    weights = {name: random_weight(name, shape) for name, shape in golden["shapes"].items()}
+    params = inception_params(weights, "logits", GOLDEN)
+    taps = jax.jit(Inception().apply)({"params": params}, golden_image()[None])
+    assert set(taps) == set(golden["features"])
+    for name, expected in golden["features"].items():
+        tap = np.asarray(taps[name][0], np.float64)
+        assert np.linalg.norm(tap) == pytest.approx(expected["norm"], rel=1e-4), name
+        close = 1e-4 * expected["norm"] / np.sqrt(len(tap))
+        np.testing.assert_allclose(tap[:: expected["every"]], expected["values"], rtol=1e-3, atol=close, err_msg=name)
+
+
+def test_weights_that_lack_something_are_refused(tmp_path):
+    golden = json.loads((GOLDEN / "inception.json").read_text())
+    weights = {name: random_weight(name, shape) for name, shape in golden["shapes"].items() if "_1a" in name}
+    file = tmp_path / "x.pth"
+    with pytest.raises(InputError, match=r"x\.pth lack Conv2d_2a_3x3\.conv\.weight"):
+        inception_params(weights, "768", file)
+    weights["Conv2d_1a_3x3.conv.weight"][0, 0, 0, 0] = np.nan
+    with pytest.raises(InputError, match="conv in the weights .* is damaged: .* not finite"):
+        inception_params(weights, "768", file)
+    with pytest.raises(InputError, match="lack bn1.running_mean"):
+        variables_of({}, file)
+
+
+def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(inception_weights, "URL", "http://127.0.0.1:9/weights.pth")
+    with pytest.raises(InputError, match=r"cannot be downloaded .*--weights=FILE"):
+        find_weights("")
+    page = tmp_path / "page"
+    page.write_text("<html>")
+    monkeypatch.setattr(inception_weights, "URL", page.as_uri())
+    with pytest.raises(InputError, match="has the SHA-256"):
+        find_weights("")
+    assert not list((tmp_path / "sagan_jax").glob("*"))
+    monkeypatch.setattr(inception_weights, "SHA256", "1b2c4b4c8a4f1b9b8d6a0b3f6e6c2f4a")
+    assert find_weights(str(page)) == page
+
+
+@pytest.mark.skipif(not RESNET.exists(), reason="needs weights that are not part of the project")
+def test_resnet56_has_the_features_of_another_implementation():
+    variables = variables_of(read_weights(RESNET), RESNET)
+    import io
+
+    from PIL import Image
+
+    with zipfile.ZipFile(DATA / "cifar10" / "test.zip") as archive:
+        image = np.asarray(Image.open(io.BytesIO(archive.read("airplane/aeroplane_s_000002.webp"))).convert("RGB"))
+    outputs = jax.jit(ResNet56().apply)(variables, image[None])
+    features, logits = np.asarray(outputs["features"][0]), np.asarray(outputs["logits"][0])
+    expected = [0.17539, 0.77896, 0.42284, 2.51151, 0.08878, 0.15969, 0.14431, 0.14568]
+    np.testing.assert_allclose(features[:8], expected, atol=2e-4)
+    assert features.sum() == pytest.approx(49.3723, rel=1e-4)
+    assert np.linalg.norm(features) == pytest.approx(8.91983, rel=1e-4)
+    np.testing.assert_allclose(logits[:4], [17.2741, -1.4529, 6.6574, -6.8538], atol=2e-3)
