@@ -1,13 +1,18 @@
-# make train | make test | make lint | make clean
+# make train | make demo-report | make test | make lint | make clean
 PYTHON ?= python3
 VENV ?= .venv
 WORKDIR ?= runs/digits
 
-.PHONY: train test test-fast test-slow lint clean
+.PHONY: train demo-report test test-fast test-slow lint clean
 .DEFAULT_GOAL := train
 
 train: $(VENV)/installed
 	$(VENV)/bin/python -m sagan_jax.main --config=configs/digits.py --workdir=$(WORKDIR)
+
+# The page of a run, by default of the digits.
+demo-report: $(VENV)/installed
+	@test -d $(WORKDIR) || $(MAKE) train
+	$(VENV)/bin/python -m sagan_jax.report --workdir=$(WORKDIR)
 
 test: test-fast test-slow
 

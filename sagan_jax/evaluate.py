@@ -26,7 +26,7 @@ from sagan_jax.evaluation.comparison import (
     Real,
     compare,
     extractor_for,
-    nearest_real,
+    neighbour_sheet,
     real_images,
     samples_of,
 )
@@ -34,7 +34,7 @@ from sagan_jax.evaluation.image_sets import open_real, open_samples
 from sagan_jax.evaluation.reference import read_statistics
 from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
-from sagan_jax.runtime.pictures import encoded_png, sample_sheet
+from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import sha256_of, write_whole
 from sagan_jax.training.evaluation import evaluation_file, generated_images
@@ -126,9 +126,8 @@ def evaluate(flags: argparse.Namespace) -> None:
     evaluation.save(subject.result)
     print(f"written to {subject.result}")
     images, _ = next(generated.batches())
-    rows = nearest_real(real, fake, images[:SHOWN_SAMPLES])
-    if rows:
-        sheet = sample_sheet(*rows, f"a sample, and its nearest real images ({extractor.name})")
+    sheet = neighbour_sheet(real, fake, images[:SHOWN_SAMPLES], extractor.name)
+    if sheet is not None:
         picture = subject.result.with_suffix(".png")
         write_whole(picture, encoded_png(sheet))
         print(f"look at {picture}: are samples copies of real images?")

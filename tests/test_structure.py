@@ -24,6 +24,8 @@ ALLOWED = {
     "preparation": {"errors", "data", "runtime"},
     "main": {"errors", "config", "training", "runtime"},
     "evaluate": {"errors", "config", "training", "runtime", "data", "features", "evaluation"},
+    "reporting": {"errors", "evaluation"},
+    "report": {"errors", "runtime", "reporting"},
     "prepare": {"errors", "data", "preparation", "runtime"},
 }
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

@@ -17,6 +17,7 @@ from sagan_jax.features.extraction import FeatureSet, extract_features
 from sagan_jax.features.extractor import Extractor, open_extractor
 from sagan_jax.metrics.frechet import Statistics
 from sagan_jax.metrics.neighbours import nearest, squared_radii
+from sagan_jax.runtime.pictures import sample_sheet
 
 NEIGHBOURS, SHOWN_SAMPLES = 7, 8
 MOST_FOR_SPACING = 5_000  # real images whose distances from each other give the scale
@@ -136,24 +137,27 @@ def _label_map(names: tuple[str, ...], real_names: tuple[str, ...]) -> np.ndarra
     return np.asarray([label_of[name] for name in names], np.int32)
 
 
-def nearest_real(real: Real, fake: FeatureSet, images: np.ndarray) -> tuple[np.ndarray, list[str]] | None:
+def neighbour_sheet(real: Real, fake: FeatureSet, images: np.ndarray, title: str) -> np.ndarray | None:
     """Samples beside the real images nearest to them in feature space, to see whether they are copies.
 
+    Each row is named by the distance of the nearest, in units of the median distance of a real image from its own
+    nearest.
+
     Args:
-      real: must have images.
+      real: None is returned where it has no images.
       fake: features of generated images.
       images: the first of these, [R, H, W, 3] uint8.
+      title: what they are.
 
     Returns:
-      Rows of the sample and its neighbours, [R, 1 + NEIGHBOURS, H, W, 3] uint8; and for each row the distance of the
-      nearest, in units of the median distance of a real image from its own nearest.
+      A picture [height, width, 3] uint8.
     """
     if real.source is None or not isinstance(real.features, FeatureSet):
         return None
     features = real.features.features
     indices, distances = nearest(fake.features[: len(images)], features, NEIGHBOURS)
     found, _ = real.source.load(random_order(real.source, len(features))[indices.ravel()])
-    sample = np.asarray(features[:MOST_FOR_SPACING])
-    spacing = max(float(np.sqrt(np.median(squared_radii(sample, (1,))))), np.finfo(np.float32).tiny)
+    spacing = np.sqrt(np.median(squared_radii(np.asarray(features[:MOST_FOR_SPACING]), (1,))))
+    names = [f"{distance / max(spacing, np.finfo(np.float32).tiny):.2f}" for distance in distances[:, 0]]
     rows = np.concatenate([images[:, None], found.reshape(*indices.shape, *images.shape[1:])], axis=1)
-    return rows, [f"{distance / spacing:.2f}" for distance in distances[:, 0]]
+    return sample_sheet(rows, names, f"{title} · left a sample, then its nearest real images; near 0 is a copy")

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 import sagan_jax
+from sagan_jax.errors import InputError
 from sagan_jax.evaluation.scores import KINDS, Score
 from sagan_jax.runtime.storage import write_whole
 
@@ -67,6 +68,16 @@ class Evaluation:
             yield textwrap.fill(f"  {part:<{width}}  {text}", 110, subsequent_indent=" " * (width + 4))
         for caution in self.cautions:
             yield textwrap.fill(f"  note: {caution}", 110, subsequent_indent="        ")
+
+
+def read_evaluation(file: Path) -> Evaluation:
+    """What `Evaluation.save` wrote. Raises InputError if the file is damaged."""
+    try:
+        content = json.loads(file.read_text())
+        scores = tuple(Score(**score) for score in content["scores"].values())
+        return Evaluation(scores, content["protocol"], tuple(content["cautions"]), content["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error!r}): delete it and evaluate again.") from error
 
 
 def shown_facts(facts: dict[str, Any]) -> Iterator[str]:

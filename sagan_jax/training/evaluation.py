@@ -16,7 +16,7 @@ from sagan_jax.evaluation.comparison import (
     Generated,
     compare,
     extractor_for,
-    nearest_real,
+    neighbour_sheet,
     real_images,
 )
 from sagan_jax.evaluation.image_sets import open_real
@@ -24,7 +24,6 @@ from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.scores import KINDS
 from sagan_jax.features.extractor import check_extractor
 from sagan_jax.runtime.checkpoint import BestCheckpoint
-from sagan_jax.runtime.pictures import sample_sheet
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.timing import say
 from sagan_jax.runtime.writer import RunWriter
@@ -76,10 +75,9 @@ class Evaluator:
         generated.facts.update(run=str(self._writer.workdir), step=step)
         evaluation, fake = compare(self._extractor, self._real, generated, self._mesh)
         images, _ = next(generated.batches())
-        rows = nearest_real(self._real, fake, images[:SHOWN_SAMPLES])
-        if rows:
-            title = f"step {step:,}: a sample, and its nearest real images ({self._extractor.name})"
-            self._writer.picture(step, "neighbours", sample_sheet(*rows, title))
+        sheet = neighbour_sheet(self._real, fake, images[:SHOWN_SAMPLES], f"step {step:,}")
+        if sheet is not None:
+            self._writer.picture(step, "neighbours", sheet)
         evaluation.save(evaluation_file(self._writer.workdir, step, self._extractor.name))
         best = self._best.save_if_better(step, state, evaluation.value_of(self._config.eval.best))
         self._seconds += time.perf_counter() - start

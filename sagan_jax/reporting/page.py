@@ -1,0 +1,142 @@
+"""The page: scores with their protocol, curves, samples, nearest real images, attention, and the settings."""
+
+import base64
+import html
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from sagan_jax.errors import InputError
+from sagan_jax.evaluation.record import read_evaluation, shown_facts, shown_value
+from sagan_jax.evaluation.scores import KINDS
+from sagan_jax.reporting.curves import panels
+
+EVALUATIONS, SHOWN_STAGES = "evaluations", 4
+
+STYLE = """
+:root { color-scheme: light; --ink: #222; --soft: #666; --line: #ddd; --paper: #fafaf8; --card: #fff; }
+body { margin: 2rem auto; max-width: 68rem; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif;
+  color: var(--ink); background: var(--paper); }
+h1 { margin: 0; font-size: 1.8rem; } h2 { margin: 2.2rem 0 .6rem; font-size: 1.2rem; }
+p, li { max-width: 46rem; } .soft { color: var(--soft); }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
+figure { margin: 0; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+figcaption { font-size: .85rem; color: var(--soft); } figure svg, figure img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; background: var(--card); font-size: .92rem; }
+th, td { padding: .25rem .8rem; border: 1px solid var(--line); text-align: left; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+details { margin: .6rem 0; } summary { cursor: pointer; }
+img { image-rendering: auto; }
+"""
+
+
+def report_page(workdir: Path) -> str:
+    """The page as HTML that needs no other file.
+
+    Raises:
+      InputError: the folder holds no run, or its files are damaged.
+    """
+    data, config = (_read_json(workdir / name) for name in ("data.json", "config.json"))
+    rows = _read_rows(workdir / "metrics.jsonl")
+    matplotlib.rcParams["svg.hashsalt"] = "sagan_jax"
+    sections = [
+        *_scores(workdir),
+        *_pictures(workdir, "samples", "Samples", "Always of the same latents, not selected."),
+        *_pictures(
+            workdir,
+            "neighbours",
+            "Nearest real images",
+            "Each row is a sample and the real images nearest to it in feature space. The number is the distance of"
+            " the nearest, in units of the median distance of a real image from its own nearest: near 0 it is a copy.",
+        ),
+        *_pictures(workdir, "attention", "Attention", "Where each marked point looks."),
+        *_pictures(workdir, "real", "Real images", "Of the training data, in the rows of the sample sheets."),
+        *_curves(rows),
+        f"<h2>Settings</h2><details><summary>config.json</summary><pre>{_text(json.dumps(config, indent=2))}</pre>"
+        "</details>",
+    ]
+    facts = data["data"]
+    step = int(max((row["step"] for row in rows), default=0))
+    about = f"{facts['name']}, {facts['num_images']:,} images, {len(facts['class_names'])} classes · step {step:,}"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(workdir.name)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body><header>'
+        f'<h1>{_text(workdir.absolute().name)}</h1><p class="soft">{_text(about)}</p></header>\n'
+        + "\n".join(sections)
+        + "\n</body></html>\n"
+    )
+
+
+def _scores(workdir: Path) -> Iterator[str]:
+    """A table of the newest evaluation of each feature network."""
+    newest: dict[str, Path] = {}
+    for file in sorted((workdir / EVALUATIONS).glob("*.json")):
+        newest[file.stem.partition("-")[2]] = file
+    yield "<h2>Scores</h2>"
+    if not newest:
+        yield (
+            f"<p>None yet. <code>python -m sagan_jax.evaluate --workdir={_text(str(workdir))}</code> measures some.</p>"
+        )
+    for file in newest.values():
+        evaluation = read_evaluation(file)
+        lines = [
+            f"<tr><th>{_text(score.name)} {'↓' if KINDS[score.kind] else '↑'}</th>"
+            f'<td class="number">{_text(shown_value(score))}</td><td class="soft">{_text(score.about)}</td></tr>'
+            for score in evaluation.scores
+        ]
+        lines += [
+            f'<tr><th>{_text(part)}</th><td colspan="2">{_text(", ".join(shown_facts(facts)))}</td></tr>'
+            for part, facts in evaluation.protocol.items()
+        ]
+        lines += [f'<tr><th>note</th><td colspan="2">{_text(caution)}</td></tr>' for caution in evaluation.cautions]
+        yield "<table>" + "\n".join(lines) + "</table><p></p>"
+
+
+def _pictures(workdir: Path, kind: str, title: str, about: str) -> Iterator[str]:
+    """The newest picture of a kind, and some earlier ones to unfold."""
+    files = sorted((workdir / kind).glob("*.png"))
+    if not files:
+        return
+    yield f'<h2>{title}</h2><p class="soft">{about}</p>{_figure(files[-1], title)}'
+    earlier = files[:-1]
+    for index in range(min(SHOWN_STAGES, len(earlier))):
+        file = earlier[index * len(earlier) // min(SHOWN_STAGES, len(earlier))]
+        yield f"<details><summary>step {int(file.stem):,}</summary>{_figure(file, title)}</details>"
+
+
+def _figure(file: Path, title: str) -> str:
+    encoded = base64.b64encode(file.read_bytes()).decode()
+    return f'<figure><img alt="{title} of step {int(file.stem):,}" src="data:image/png;base64,{encoded}"></figure>'
+
+
+def _curves(rows: list[dict[str, float]]) -> Iterator[str]:
+    figures = [f"<figure><figcaption>{_text(title)}</figcaption>{svg}</figure>" for title, svg in panels(rows)]
+    if figures:
+        yield '<h2>Curves</h2><div class="cards">' + "\n".join(figures) + "</div>"
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{file.parent} is no folder of a run (no {file.name}): give another --workdir.") from error
+    except ValueError as error:
+        raise InputError(f"{file} is damaged ({error}): restore it.") from error
+
+
+def _read_rows(file: Path) -> list[dict[str, float]]:
+    """The whole rows; a run that is going on may be writing the last one."""
+    rows = []
+    for line in file.read_text().splitlines() if file.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def _text(text: str) -> str:
+    return html.escape(text)
