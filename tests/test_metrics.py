@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sagan_jax.metrics import neighbours
-from sagan_jax.metrics.frechet import frechet_distance, intra_class_distances
+from sagan_jax.metrics.frechet import frechet_distance, frechet_distance_of_few, intra_class_distances
 from sagan_jax.metrics.inception_score import inception_score
 from sagan_jax.metrics.kernel_distance import kernel_distance, squared_mmd
+from sagan_jax.metrics.label_accuracy import LinearClassifier, label_accuracy
 from sagan_jax.metrics.moments import Moments, merged, moments_of
 from sagan_jax.metrics.neighbours import fidelity
 
@@ -146,3 +148,44 @@ def test_fidelity_tells_dropped_modes_from_noise():
     noisy = fidelity(real, np.concatenate([normal(3, 300, 4), normal(4, 300, 4) + 20]) + normal(5, 600, 4) * 3)
     assert noisy.precision < 0.6
     assert noisy.density < half.density
+
+
+@pytest.mark.parametrize(("n", "m"), [(7, 5), (5, 40), (60, 80)])
+def test_frechet_distance_of_few_equals_that_of_the_moments(n, m):
+    random = np.random.default_rng(n)
+    x, y = random.normal(size=(n, 20)), random.normal(1, 2, size=(m, 20))
+    assert frechet_distance_of_few(x, y) == pytest.approx(frechet_distance(moments_of(x), moments_of(y)), rel=1e-6)
+
+
+def test_linear_classifier_is_that_of_scikit_learn():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, 400)
+    features = random.normal(size=(400, 5)) + random.normal(size=(3, 5))[labels]
+    features[:, 4] *= 1e-3  # dimensions of other scales
+    reference = LinearDiscriminantAnalysis(priors=np.full(3, 1 / 3)).fit(features, labels)
+    queries = random.normal(size=(1000, 5)) * [1, 1, 1, 1, 1e-3]
+    agree = LinearClassifier(features, labels).predict(queries) == reference.predict(queries)
+    assert agree.mean() > 0.99  # but for the ridge
+    assert (
+        label_accuracy(features, labels, features, (labels + 1) % 3)
+        < 1 / 3
+        < label_accuracy(features, labels, features, labels)
+    )
+
+
+def test_linear_classifier_works_with_fewer_features_than_dimensions_and_dead_ones():
+    random = np.random.default_rng(0)
+    labels = np.arange(12) % 2
+    features = random.normal(size=(12, 50)) + 5 * labels[:, None]
+    features[:, 7] = 0
+    assert label_accuracy(features[:6], labels[:6], features[6:], labels[6:]) == 1
+
+
+def test_nearest_is_the_brute_force_search(monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK_NUMBERS", 60)
+    random = np.random.default_rng(0)
+    queries, features = random.normal(size=(9, 4)), random.normal(size=(30, 4))
+    dense = np.linalg.norm(queries[:, None] - features[None], axis=-1)
+    indices, distances = neighbours.nearest(queries, features, 3)
+    np.testing.assert_array_equal(indices, np.argsort(dense, axis=1)[:, :3])
+    np.testing.assert_allclose(distances, np.sort(dense, axis=1)[:, :3], rtol=1e-4)

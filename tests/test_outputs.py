@@ -7,9 +7,7 @@ import pytest
 from PIL import Image
 
 from sagan_jax.config import default_config
-from sagan_jax.data.digits import Digits
 from sagan_jax.errors import InputError
-from sagan_jax.metrics.small_images import class_agreement, class_diversity
 from sagan_jax.runtime.pictures import POINT_COLORS, attention_picture, distinct_queries, sample_sheet
 from sagan_jax.runtime.timing import Throughput, duration
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
@@ -47,35 +45,6 @@ def test_distinct_queries_attend_differently():
     weights[:, 0] = 1
     weights[3], weights[7] = (0, 1, 0, 0), (0, 0, 0.5, 0.5)
     assert set(distinct_queries(weights, 3)) == {0, 3, 7}
-
-
-def test_real_digits_agree_with_themselves_and_wrong_labels_do_not():
-    digits = Digits(16)
-    real, fake = slice(0, 1200), slice(1200, 1700)
-    agreement = class_agreement(digits.images[real], digits.labels[real], digits.images[fake], digits.labels[fake])
-    assert agreement > 0.9
-    shifted = (digits.labels[fake] + 1) % 10
-    assert class_agreement(digits.images[real], digits.labels[real], digits.images[fake], shifted) < 0.1
-
-
-def test_diversity_is_1_for_real_digits_and_0_for_one_digit_per_class():
-    digits = Digits(16)
-    halves = (digits.images[::2], digits.labels[::2], digits.images[1::2], digits.labels[1::2])
-    assert abs(class_diversity(*halves) - 1) < 0.05
-    one_each = np.stack([digits.images[digits.labels == label][0] for label in range(10)])
-    collapsed = class_diversity(digits.images, digits.labels, np.repeat(one_each, 5, 0), np.repeat(np.arange(10), 5))
-    assert collapsed < 1e-3
-
-
-def test_diversity_matches_a_plain_mean_over_pairs():
-    images = np.zeros((3, 8, 8, 3), np.uint8)
-    images[1:, 0, 0] = 255
-    images[2, 0, 1] = 255
-    labels = np.zeros(3, int)
-    pairs = [1.0, 2**0.5, 1.0]  # (0, 1), (0, 2), (1, 2)
-    real = np.zeros((2, 8, 8, 3), np.uint8)
-    real[1, 0, 0] = 255
-    np.testing.assert_allclose(class_diversity(real, np.zeros(2, int), images, labels), np.mean(pairs), rtol=1e-4)
 
 
 def test_writer_drops_rows_of_steps_that_will_be_taken_again(tmp_path):

@@ -3,9 +3,7 @@
 import pytest
 from conftest import tiny_config
 
-from sagan_jax.data.digits import Digits
 from sagan_jax.errors import InputError
-from sagan_jax.training.evaluation import check_evaluation
 from sagan_jax.training.validation import validate_config
 
 WRONG = {
@@ -19,7 +17,6 @@ WRONG = {
     "model.num_classes=-2": "model.num_classes = -2 is impossible",
     "model.init='zeros'": "model.init = 'zeros' is unknown: choose one of xavier_uniform, orthogonal",
     "model.compute_dtype='float16'": "model.compute_dtype = 'float16' is unknown: choose one of float32, bfloat16",
-    "evaluation.metrics=('fid',)": "evaluation.metrics names 'fid', which is unknown",
     "data.residency='gpu'": "data.residency = 'gpu' is unknown: choose from auto, device, host",
     "data.class_sampling='even'": "data.class_sampling = 'even' is unknown: choose from uniform, empirical",
     "data.resident_gib=-1.0": "data.resident_gib = -1.0 is out of range",
@@ -43,21 +40,3 @@ def test_wrong_fields_are_refused(change):
     with pytest.raises(InputError, match=WRONG[change]) as error:
         validate_config(changed(change))
     assert "\n" not in str(error.value)
-
-
-class Stream:
-    name = "stream"
-    class_names = ("a", "b")
-
-
-@pytest.mark.parametrize(
-    ("change", "source", "message"),
-    [
-        ("evaluation.num_samples=19", Digits(16), "evaluation.num_samples = 19 is too few for 10 classes: .* 20"),
-        ("model.num_classes=0", Digits(16), "compares classes, but model.num_classes = 0"),
-        ("seed=0", Stream(), "needs random access to images, which stream lacks"),
-    ],
-)
-def test_metrics_that_cannot_be_measured_are_refused(change, source, message):
-    with pytest.raises(InputError, match=message):
-        check_evaluation(changed(change), source)

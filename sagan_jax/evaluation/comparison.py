@@ -57,10 +57,11 @@ class Real(NamedTuple):
 
 def extractor_for(name: str, weights: str, resize: str, source: ImageSource | None) -> Extractor:
     """`open_extractor` with the images of a source to train a classifier on."""
+    if source is None and name == "classifier":
+        raise InputError("the feature network classifier learns from real images, not from their statistics.")
 
     def real(most: int) -> tuple[np.ndarray, np.ndarray]:
-        if source is None:
-            raise InputError("the feature network classifier learns from real images, not from their statistics.")
+        assert source is not None
         return source.load(random_order(source, most))
 
     return open_extractor(name, weights, resize, real, len(source.class_names) if source else 0)

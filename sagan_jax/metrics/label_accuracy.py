@@ -4,7 +4,7 @@ import numpy as np
 
 from sagan_jax.metrics.moments import moments_of
 
-RIDGE = 1e-3  # added to the shared covariance, in units of its mean variance
+RIDGE = 1e-3  # added to each variance, in units of it, so that fewer features than dimensions will do
 
 
 class LinearClassifier:
@@ -22,7 +22,8 @@ class LinearClassifier:
         parts = [moments_of(features[labels == label]) for label in self._labels]
         means = np.stack([part.mean for part in parts])
         scatter = np.sum([part.scatter for part in parts], axis=0) / len(features)
-        scatter[np.diag_indices(len(scatter))] += RIDGE * np.trace(scatter) / len(scatter) + np.finfo(np.float64).tiny
+        variances = np.diag(scatter)
+        scatter = scatter + np.diag(RIDGE * variances + max(1e-9 * variances.mean(), np.finfo(np.float64).tiny))
         self._weights = np.linalg.solve(scatter, means.T)
         # Prior odds are left out: generated classes need not be as frequent as real ones.
         self._bias = -0.5 * np.einsum("kd,dk->k", means, self._weights)

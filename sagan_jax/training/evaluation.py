@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -22,7 +22,7 @@ from sagan_jax.evaluation.comparison import (
 from sagan_jax.evaluation.image_sets import open_real
 from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.scores import KINDS
-from sagan_jax.features.extractor import check_extractor
+from sagan_jax.features.extractor import Extractor, check_extractor
 from sagan_jax.runtime.checkpoint import BestCheckpoint
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.timing import say
@@ -32,38 +32,69 @@ from sagan_jax.training.state import TrainState, Tree
 
 FOLDER = "evaluations"  # of a workdir
 BEST = "best"
+CLASS_KINDS = ("intra_class_frechet", "label_accuracy")
+
+
+class Comparison(NamedTuple):
+    """What samples are compared with.
+
+    Attributes:
+      extractor: the feature network.
+      real: real images.
+      labelled: whether their classes are those of the samples.
+    """
+
+    extractor: Extractor
+    real: ImageSource
+    labelled: bool
+
+
+def open_comparison(config: ConfigDict, source: ImageSource | ImageStream) -> Comparison | None:
+    """What `config.eval` names, or None where it names no features.
+
+    Args:
+      config: of the run, with `model.num_classes` known.
+      source: the training images.
+
+    Raises:
+      InputError: something is missing or does not fit.
+    """
+    settings = config.eval
+    if not settings.features:
+        return None
+    if not settings.real and not isinstance(source, ImageSource):
+        raise InputError(
+            f"eval.features = {settings.features!r} needs random access to real images, which {source.name} lacks:"
+            " name a prepared set in eval.real, or set eval.features to ''."
+        )
+    real = open_real(config.data, settings.real) if settings.real else source
+    assert isinstance(real, ImageSource)
+    labelled = config.model.num_classes > 1 and real.class_names == source.class_names
+    if settings.best in CLASS_KINDS and not labelled:
+        raise InputError(
+            f"eval.best = {settings.best!r} compares classes, but model.num_classes = {config.model.num_classes}, or"
+            " the real images have other classes: use 'frechet'."
+        )
+    return Comparison(extractor_for(settings.features, settings.weights, settings.resize, real), real, labelled)
 
 
 class Evaluator:
     """Scores a run's averaged generator against real images, always with the same latents.
 
     Args:
-      config: of the run, with `model.num_classes` known; `eval.features` names a network.
-      source: the training images.
+      config: of the run.
+      comparison: from `open_comparison`.
       sampler: for the run's generator.
       writer: where scores and pictures go.
       mesh: the devices.
-
-    Raises:
-      InputError: what `config.eval` names is missing or does not fit.
     """
 
-    def __init__(
-        self, config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, writer: RunWriter, mesh: Mesh
-    ):
+    def __init__(self, config: ConfigDict, comparison: Comparison, sampler: Sampler, writer: RunWriter, mesh: Mesh):
         settings = config.eval
-        if not settings.real and not isinstance(source, ImageSource):
-            raise InputError(
-                f"eval.features = {settings.features!r} needs random access to real images, which {source.name} lacks:"
-                " name a prepared set in eval.real, or set eval.features to ''."
-            )
-        real = open_real(config.data, settings.real) if settings.real else source
-        assert isinstance(real, ImageSource)
         self._config, self._sampler, self._writer, self._mesh = config, sampler, writer, mesh
-        self._labelled = config.model.num_classes > 1 and real.class_names == source.class_names
-        self._extractor = extractor_for(settings.features, settings.weights, settings.resize, real)
-        batch_size = config.sampling.batch_size
-        self._real = real_images(self._extractor, real, settings.num_real or None, batch_size, settings.cache_dir, mesh)
+        self._extractor, images, self._labelled = comparison
+        batch_size, count = config.sampling.batch_size, settings.num_real or None
+        self._real = real_images(self._extractor, images, count, batch_size, settings.cache_dir, mesh)
         self._best = BestCheckpoint(writer.workdir / BEST, lower_is_better=KINDS[settings.best])
         self._started, self._seconds = time.perf_counter(), 0.0
 
@@ -133,7 +164,7 @@ def evaluation_file(workdir: Path, step: int, features: str) -> Path:
 
 
 def check_evaluation(config: ConfigDict) -> None:
-    """Raises InputError if `config.eval` names something that does not exist, or that needs classes without any."""
+    """Raises InputError if `config.eval` names something that does not exist."""
     settings = config.eval
     if not settings.features:
         return
@@ -143,10 +174,5 @@ def check_evaluation(config: ConfigDict) -> None:
         raise InputError(f"config.eval: {error}") from error
     if settings.best not in KINDS:
         raise InputError(f"eval.best = {settings.best!r} is unknown: choose from {', '.join(KINDS)}.")
-    if settings.best in ("intra_class_frechet", "label_accuracy") and config.model.num_classes in (0, 1):
-        raise InputError(
-            f"eval.best = {settings.best!r} compares classes, but model.num_classes = {config.model.num_classes}: use"
-            " 'frechet'."
-        )
     if settings.num_samples < 2:
         raise InputError(f"eval.num_samples = {settings.num_samples} is too few to compare: use thousands.")

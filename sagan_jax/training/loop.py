@@ -23,7 +23,7 @@ from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.announcement import announce
-from sagan_jax.training.evaluation import Evaluator
+from sagan_jax.training.evaluation import Evaluator, open_comparison
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.sampling import Sampler
 from sagan_jax.training.state import TrainState, create_state
@@ -84,7 +84,7 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     config = config.copy_and_resolve_references()
     config.model.num_classes = resolve_num_classes(config, source)
     check_residency(config, source)
-    pipeline = Pipeline(config, source)
+    pipeline, comparison = Pipeline(config, source), open_comparison(config, source)
 
     settings = config.checkpoint
     checkpoints = Checkpoints(folder / "checkpoints", settings.keep, settings.keep_every_steps)
@@ -98,7 +98,7 @@ def prepare(config: ConfigDict, workdir: str) -> tuple[Run, TrainState]:
     writer = RunWriter(folder, int(state.step))
     gallery = Gallery(config, source, sampler, writer)
     gallery.draw_real()
-    evaluator = Evaluator(config, source, sampler, writer, mesh) if config.eval.features else None
+    evaluator = Evaluator(config, comparison, sampler, writer, mesh) if comparison else None
     return Run(config, source, feed, recipe, checkpoints, sampler, gallery, evaluator, writer), state
 
 
