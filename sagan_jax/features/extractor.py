@@ -76,22 +76,33 @@ def open_extractor(name: str, weights: str, resize: str, real: Callable[[int], I
     check_extractor(name, resize)
     kind, _, tap = name.partition(":")
     if kind == "inception2015":
-        return _open_inception("inception2015" if tap in ("", "2048") else name, tap or "2048", weights, resize)
+        return _open_inception(tap or "2048", weights, resize)
     if kind == "resnet56_cifar10":
         return _open_resnet56(weights)
     return _train_classifier(real, num_classes)
 
 
-def _open_inception(name: str, tap: str, weights: str, resize: str) -> Extractor:
+def _open_inception(tap: str, weights: str, resize: str) -> Extractor:
     path = find_weights(weights)
-    deepest = "logits" if tap == "2048" else "768"
-    params = inception_params(read_weights(path), deepest, path)
-    facts = _facts_of_file(path) | {"resize": resize}
-    return Extractor(name, facts, {"params": params}, functools.partial(_inception_features, tap, deepest, resize))
+    params = inception_params(read_weights(path), deepest_of(tap), path)
+    return inception_extractor(tap, resize, params, _facts_of_file(path))
 
 
-def _inception_features(tap: str, deepest: str, resize: str, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-    taps = Inception(deepest).apply(variables, normalised(resized(images, SIDE, resize)))
+def deepest_of(tap: str) -> str:
+    """How deep `Inception` is to be for all outputs that belong to a tap."""
+    return "logits" if tap == "2048" else "768"
+
+
+def inception_extractor(tap: str, resize: str, params: Any, facts: dict[str, Any]) -> Extractor:
+    """Inception's features at a tap, by given parameters."""
+    name = "inception2015" if tap == "2048" else f"inception2015:{tap}"
+    return Extractor(
+        name, facts | {"resize": resize}, {"params": params}, functools.partial(_inception_features, tap, resize)
+    )
+
+
+def _inception_features(tap: str, resize: str, variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+    taps = Inception(deepest_of(tap)).apply(variables, normalised(resized(images, SIDE, resize)))
     assert isinstance(taps, dict)
     named = {"features": taps[tap]}
     return named | {kind: taps[kind] for kind in ("logits", "spatial") if tap == "2048"}

@@ -23,13 +23,13 @@ body { margin: 2rem auto; max-width: 68rem; padding: 0 1rem; font: 16px/1.5 syst
 h1 { margin: 0; font-size: 1.8rem; } h2 { margin: 2.2rem 0 .6rem; font-size: 1.2rem; }
 p, li { max-width: 46rem; } .soft { color: var(--soft); }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
-figure { margin: 0; padding: .8rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
+figure { display: inline-block; margin: 0; padding: .8rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: 6px; }
 figcaption { font-size: .85rem; color: var(--soft); } figure svg, figure img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; background: var(--card); font-size: .92rem; }
 th, td { padding: .25rem .8rem; border: 1px solid var(--line); text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 details { margin: .6rem 0; } summary { cursor: pointer; }
-img { image-rendering: auto; }
 """
 
 
@@ -44,6 +44,7 @@ def report_page(workdir: Path) -> str:
     matplotlib.rcParams["svg.hashsalt"] = "sagan_jax"
     sections = [
         *_scores(workdir),
+        *_curves(rows),
         *_pictures(workdir, "samples", "Samples", "Always of the same latents, not selected."),
         *_pictures(
             workdir,
@@ -54,7 +55,6 @@ def report_page(workdir: Path) -> str:
         ),
         *_pictures(workdir, "attention", "Attention", "Where each marked point looks."),
         *_pictures(workdir, "real", "Real images", "Of the training data, in the rows of the sample sheets."),
-        *_curves(rows),
         f"<h2>Settings</h2><details><summary>config.json</summary><pre>{_text(json.dumps(config, indent=2))}</pre>"
         "</details>",
     ]
