@@ -3,7 +3,7 @@
 Source: learning rates found by trial; the rest follows the authors at 1/8 (D: 1/4) of the width.
 Command: python -m sagan_jax.main --config=configs/digits.py
 Hardware: 2 CPU cores, 2.5 minutes.
-Result: a classifier reads 99 % of the samples as asked; spread within a class 84 % of the real digits.
+Result: FD-classifier 0.22, 99.8 % of the samples read as asked, coverage 79 % of the real digits.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BLOCK_NUMBERS = 50_000_000  # float32 distances held at a time: 200 MB, and about twice that while sorting
+BLOCK_NUMBERS = 50_000_000  # float32 distances held at a time: 200 MB
 
 
 class Fidelity(NamedTuple):
@@ -53,7 +53,8 @@ def squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
     radii = np.empty((len(features), len(ks)), np.float32)
     for rows, distances in squared_distances(features, features):
         distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = -1  # itself comes first
-        radii[rows] = np.partition(distances, ks, axis=1)[:, ks]
+        distances.partition(ks, axis=1)
+        radii[rows] = distances[:, ks]
     return radii
 
 
@@ -71,13 +72,14 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.
     """Blocks of rows of the squared Euclidean distances [N, M] float32 of x [N, D] and y [M, D]."""
     # Centred, so that little is lost in |x|^2 + |y|^2 - 2 x.y.
     centre = y.mean(axis=0)
-    x, y = x - centre, y - centre
-    y_norms = (y * y).sum(axis=1)
+    y = y - centre
+    y_norms = np.einsum("md,md->m", y, y)
     height = max(1, BLOCK_NUMBERS // len(y))
     for start in range(0, len(x), height):
         rows = slice(start, min(start + height, len(x)))
-        distances = x[rows] @ y.T
+        block = x[rows] - centre
+        distances = block @ y.T
         distances *= -2
         distances += y_norms
-        distances += (x[rows] * x[rows]).sum(axis=1, keepdims=True)
+        distances += np.einsum("nd,nd->n", block, block)[:, None]
         yield rows, np.maximum(distances, 0, out=distances)
