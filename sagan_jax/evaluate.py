@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource
-from sagan_jax.errors import InputError
+from sagan_jax.errors import InputError, exit_status
 from sagan_jax.evaluation.comparison import (
     SHOWN_SAMPLES,
     Generated,
@@ -84,16 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        evaluate(flags)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        reason = error.strerror or error
-        print(f"error: {error.filename} cannot be used ({reason}): give another path.", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: evaluate(flags))
 
 
 class Subject(NamedTuple):

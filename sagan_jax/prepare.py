@@ -14,7 +14,7 @@ from etils import epath
 
 from sagan_jax.data.manifest import read_manifest
 from sagan_jax.data.resize import CROPS, FILTERS
-from sagan_jax.errors import InputError
+from sagan_jax.errors import exit_status
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
 from sagan_jax.runtime.storage import is_remote
@@ -73,22 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
     try:
-        if flags.inspect is not None:
-            inspect(epath.Path(flags.inspect).expanduser())
-        else:
-            prepare(flags)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"error: {error.filename} cannot be used ({error.strerror or error}): give another path.", file=sys.stderr
-        )
-        return 2
+        return exit_status(lambda: inspect(flags.inspect) if flags.inspect is not None else prepare(flags))
     except KeyboardInterrupt:
         print("\nstopped: run the same command again to go on", file=sys.stderr)
         return 130
-    return 0
 
 
 def prepare(flags: argparse.Namespace) -> None:
@@ -117,8 +105,9 @@ def prepare(flags: argparse.Namespace) -> None:
     print(f"train with: --config.data.source=prepared:{flags.out} --config.data.resolution={flags.resolution}")
 
 
-def inspect(folder: epath.Path) -> None:
+def inspect(path: str) -> None:
     """Verifies the data set and shows what is in it."""
+    folder = epath.Path(path).expanduser()
     manifest = read_manifest(folder)
     verify(folder, manifest)
     describe(folder, manifest)

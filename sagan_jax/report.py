@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sagan_jax.errors import InputError
+from sagan_jax.errors import exit_status
 from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.storage import write_whole
 
@@ -20,17 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     workdir = Path(flags.workdir).expanduser()
     out = Path(flags.out).expanduser() if flags.out else workdir / "report.html"
-    try:
-        write_whole(out, report_page(workdir).encode())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        reason = error.strerror or error
-        print(f"error: {error.filename} cannot be used ({reason}): give another path.", file=sys.stderr)
-        return 2
+    return exit_status(lambda: write_report(workdir, out))
+
+
+def write_report(workdir: Path, out: Path) -> None:
+    """Writes the page and says where it is."""
+    write_whole(out, report_page(workdir).encode())
     print(f"open {out}")
-    return 0
 
 
 if __name__ == "__main__":

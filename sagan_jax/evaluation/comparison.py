@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
+from sagan_jax.data.prepared import PreparedImages
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.image_sets import random_order, read_batches
@@ -73,6 +74,9 @@ def real_images(
     """Real images with their features, see `reference_features`."""
     features = reference_features(extractor, source, count, batch_size, cache_dir, mesh)
     facts = {"data": source.name, "images": len(features), "of": len(source), "sha256": source.content_hash()}
+    if isinstance(source, PreparedImages):
+        manifest = source.manifest
+        facts |= {"made_of": manifest.source, "crop": manifest.crop, "filter": manifest.filter}
     return Real(source, features, facts)
 
 

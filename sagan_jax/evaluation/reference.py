@@ -1,10 +1,13 @@
 """Features of real images, computed once per content, network and number, and kept on disk."""
 
+import contextlib
+import functools
 import hashlib
 import io
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +16,12 @@ from jax.sharding import Mesh
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.image_sets import random_order, read_batches
-from sagan_jax.features.extraction import FeatureSet, extract_features
+from sagan_jax.features.extraction import FeatureSet, extract_features, in_memory
 from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.frechet import Statistics
 from sagan_jax.metrics.moments import Moments
-from sagan_jax.runtime.storage import require_space, write_whole
+from sagan_jax.runtime.storage import write_whole
 
-ARRAYS = ("features", "labels")
 FORMAT = 1  # rises when the same images would give other features, or other files
 
 
@@ -46,44 +48,69 @@ def reference_features(
         except (OSError, ValueError, KeyError):
             print(f"note: {folder} is damaged; the features are computed again", flush=True)
             shutil.rmtree(folder)
-    batches = read_batches(source, indices, batch_size)
-    features = extract_features(extractor, batches, len(indices), f"features of {source.name}", mesh)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        _save(folder, features, identity)
-    except (OSError, InputError) as error:
-        print(f"note: the features of {source.name} are not kept for the next time ({error})", flush=True)
-    return features
+        batches, title = read_batches(source, indices, batch_size), f"features of {source.name}"
+        features = extract_features(
+            extractor,
+            batches,
+            len(indices),
+            title,
+            mesh,
+            allocate=functools.partial(_on_disk, partial / "features.npy"),
+            keep_logits=False,
+        )
+        if isinstance(features.features, np.memmap):
+            with _as_a_note():
+                features.features.flush()
+                _publish(partial, folder, features, identity)
+        return features
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _on_disk(file: Path, shape: tuple[int, int]) -> np.ndarray:
+    """An array in a new file, or in memory where the disk has no space for it."""
+    with _as_a_note():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        with file.open("rb+") as handle:  # writing to pages without space would kill the process
+            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
+        return array
+    return in_memory(shape)
+
+
+@contextlib.contextmanager
+def _as_a_note() -> Iterator[None]:
+    """What goes wrong with the cache does not end an evaluation."""
+    try:
+        yield
+    except OSError as error:
+        print(f"note: the features are not kept for the next time ({error})", flush=True)
 
 
 def _load(folder: Path) -> FeatureSet:
-    features, labels = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+    features, labels = np.load(folder / "features.npy", mmap_mode="r"), np.load(folder / "labels.npy")
     with np.load(folder / "moments.npz") as stored:
         moments = Moments(len(features), stored["mean"], stored["scatter"])
         spatial = None
         if "spatial_mean" in stored:
             spatial = Moments(len(features), stored["spatial_mean"], stored["spatial_scatter"])
-    return FeatureSet(features, np.asarray(labels), moments, spatial)
+    return FeatureSet(features, labels, moments, spatial)
 
 
-def _save(folder: Path, features: FeatureSet, identity: str) -> None:
-    """Writes the folder under another name first, so that it is there as a whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    try:
-        require_space(partial, features.features.nbytes + 2 * features.moments.scatter.nbytes, "the cache of features")
-        moments = {"mean": features.moments.mean, "scatter": features.moments.scatter}
-        if features.spatial is not None:
-            moments |= {"spatial_mean": features.spatial.mean, "spatial_scatter": features.spatial.scatter}
-        for name in ARRAYS:
-            np.save(partial / f"{name}.npy", getattr(features, name))
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **moments)
-        write_whole(partial / "moments.npz", buffer.getvalue())
-        write_whole(partial / "about.json", identity.encode())
-        if not folder.exists():  # another process may have been faster
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+def _publish(partial: Path, folder: Path, features: FeatureSet, identity: str) -> None:
+    """Writes what belongs to the features in `partial`, and gives the folder its name: all is there, or nothing."""
+    np.save(partial / "labels.npy", features.labels)
+    moments = {"mean": features.moments.mean, "scatter": features.moments.scatter}
+    if features.spatial is not None:
+        moments |= {"spatial_mean": features.spatial.mean, "spatial_scatter": features.spatial.scatter}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **moments)
+    write_whole(partial / "moments.npz", buffer.getvalue())
+    write_whole(partial / "about.json", identity.encode())
+    if not folder.exists():  # another process may have been faster
+        partial.rename(folder)
 
 
 def read_statistics(path: Path) -> Statistics | None:

@@ -1,7 +1,7 @@
 """Passes images through a feature network on all devices and keeps what the metrics need."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from sagan_jax.metrics.moments import Moments, merged, moments_of
 from sagan_jax.runtime.image_counter import ImageCounter
 from sagan_jax.runtime.sharding import image_sharding, replicated
 
-MOMENTS_ROWS = 4096  # features per partial sum; float64 copies of so many at a time
+MOMENTS_ROWS = 4096  # features per sum, of which there are float64 copies for a moment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,46 +39,84 @@ class FeatureSet:
         return len(self.features)
 
 
+def in_memory(shape: tuple[int, int]) -> np.ndarray:
+    """Where features go if nothing else is said."""
+    return np.empty(shape, np.float32)
+
+
 def extract_features(
-    extractor: Extractor, batches: Iterable[tuple[np.ndarray, np.ndarray]], count: int, title: str, mesh: Mesh
+    extractor: Extractor,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    num_images: int,
+    title: str,
+    mesh: Mesh,
+    *,
+    allocate: Callable[[tuple[int, int]], np.ndarray] = in_memory,
+    keep_logits: bool = True,
 ) -> FeatureSet:
     """The features of images.
 
     Args:
       extractor: the network.
       batches: images [n, H, W, 3] uint8 and labels [n], n the same for all but the last.
-      count: images in all, at least 1.
+      num_images: in all, at least 1.
       title: what the images are, for the display of progress.
       mesh: the devices, which share each batch.
+      allocate: makes the array [N, D] that the features are written to, such as a file.
+      keep_logits: whether the logits are wanted; those of a million images take gigabytes.
 
     Raises:
       InputError: the images do not have the size that the network wants, or a feature is not finite.
     """
-    kept: dict[str, list[np.ndarray]] = {"features": [], "labels": [], "logits": []}
-    spatial: Moments | None = None
+    features: np.ndarray | None = None
+    labels = np.empty(num_images, np.int32)
+    logits: list[np.ndarray] = []
+    moments, spatial = _RunningMoments(), _RunningMoments()
     done = 0
-    with ImageCounter(title, count) as counter:
-        for outputs, labels in _outputs(extractor, batches, mesh):
+    with ImageCounter(title, num_images) as counter:
+        for outputs, batch_labels in _outputs(extractor, batches, mesh):
+            rows = slice(done, done + len(batch_labels))
             if not all(np.isfinite(values).all() for values in outputs.values()):
                 raise InputError(
-                    f"the features of images {done} to {done + len(labels) - 1} ({title}) are not finite: the weights"
-                    f" of {extractor.name} ({extractor.facts['weights']}) do not fit."
+                    f"the features of images {rows.start} to {rows.stop - 1} ({title}) are not finite: the weights of"
+                    f" {extractor.name} ({extractor.facts['weights']}) do not fit."
                 )
+            if features is None:
+                features = allocate((num_images, outputs["features"].shape[1]))
+            features[rows], labels[rows] = outputs["features"], batch_labels
+            moments.add(outputs["features"])
             if "spatial" in outputs:
-                part = moments_of(outputs.pop("spatial"))
-                spatial = part if spatial is None else merged([spatial, part])
-            for name, values in (outputs | {"labels": labels}).items():
-                kept[name].append(values)
-            done += len(labels)
+                spatial.add(outputs["spatial"])
+            if keep_logits and "logits" in outputs:
+                logits.append(outputs["logits"])
+            done = rows.stop
             counter.show(done)
-    features = np.concatenate(kept["features"])
-    logits = np.concatenate(kept["logits"]) if kept["logits"] else None
-    return FeatureSet(features, np.concatenate(kept["labels"]), moments_in_pieces(features), spatial, logits)
+    assert features is not None
+    assert done == num_images
+    whole = moments.total()
+    assert whole is not None
+    return FeatureSet(features, labels, whole, spatial.total(), np.concatenate(logits) if logits else None)
 
 
-def moments_in_pieces(features: np.ndarray) -> Moments:
-    """The moments of features [N, D], with float64 copies of a few rows at a time."""
-    return merged(moments_of(features[start : start + MOMENTS_ROWS]) for start in range(0, len(features), MOMENTS_ROWS))
+class _RunningMoments:
+    """Moments of rows that come in batches, a sum for so many rows at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: list[np.ndarray] = []
+        self._moments: Moments | None = None
+
+    def add(self, rows: np.ndarray) -> None:
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= MOMENTS_ROWS:
+            self.total()
+
+    def total(self) -> Moments | None:
+        """The moments of all rows so far, or None before the first."""
+        if self._waiting:
+            part = moments_of(np.concatenate(self._waiting))
+            self._moments = part if self._moments is None else merged([self._moments, part])
+            self._waiting = []
+        return self._moments
 
 
 def _outputs(

@@ -5,6 +5,7 @@ import numpy as np
 from sagan_jax.metrics.moments import moments_of
 
 RIDGE = 1e-3  # added to each variance, in units of it, so that fewer features than dimensions will do
+ROWS = 4096  # features that are classified at a time
 
 
 class LinearClassifier:
@@ -19,18 +20,22 @@ class LinearClassifier:
 
     def __init__(self, features: np.ndarray, labels: np.ndarray):
         self._labels = np.unique(labels)
-        parts = [moments_of(features[labels == label]) for label in self._labels]
-        means = np.stack([part.mean for part in parts])
-        scatter = np.sum([part.scatter for part in parts], axis=0) / len(features)
+        means, scatter = [], np.zeros((features.shape[1],) * 2)
+        for label in self._labels:
+            of_class = moments_of(features[labels == label])
+            means.append(of_class.mean)
+            scatter += of_class.scatter / len(features)
         variances = np.diag(scatter)
         scatter = scatter + np.diag(RIDGE * variances + max(1e-9 * variances.mean(), np.finfo(np.float64).tiny))
-        self._weights = np.linalg.solve(scatter, means.T)
+        self._weights = np.linalg.solve(scatter, np.stack(means).T)
         # Prior odds are left out: generated classes need not be as frequent as real ones.
-        self._bias = -0.5 * np.einsum("kd,dk->k", means, self._weights)
+        self._bias = -0.5 * np.einsum("kd,dk->k", np.stack(means), self._weights)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """The labels [N] of features [N, D]."""
-        return self._labels[np.argmax(features @ self._weights + self._bias, axis=1)]
+        pieces = (features[start : start + ROWS] for start in range(0, len(features), ROWS))
+        best = [np.argmax(piece @ self._weights + self._bias, axis=1) for piece in pieces]
+        return self._labels[np.concatenate(best)]
 
 
 def label_accuracy(real: np.ndarray, real_labels: np.ndarray, fake: np.ndarray, fake_labels: np.ndarray) -> float:
