@@ -40,6 +40,8 @@ from sagan_jax.runtime.storage import sha256_of, write_whole
 from sagan_jax.training.evaluation import evaluation_file, generated_images
 from sagan_jax.training.trained import NEWEST, open_trained
 
+MOST = 10_000_000  # images to compare
+
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """The flags; exits with one sentence where they are wrong."""
@@ -110,6 +112,7 @@ def evaluate(flags: argparse.Namespace) -> None:
     if flags.batch_size % mesh.devices.size:
         raise InputError(f"--batch-size={flags.batch_size} is not divisible by the {mesh.devices.size} devices.")
     subject = run_subject(flags, mesh) if flags.workdir else samples_subject(flags)
+    check_result(subject.result)
     extractor, real = open_comparison(flags, subject, mesh)
     generated = subject.generated(real.source)
     evaluation, fake = compare(extractor, real, generated, mesh)
@@ -122,6 +125,16 @@ def evaluate(flags: argparse.Namespace) -> None:
         picture = subject.result.with_suffix(".png")
         write_whole(picture, encoded_png(sheet))
         print(f"look at {picture}: are samples copies of real images?")
+
+
+def check_result(file: Path) -> None:
+    """Makes the folder of a result file. Raises InputError if it could not be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out={file} cannot be written ({error.strerror}): give another --out=FILE.") from error
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise InputError(f"--out={file} is a folder or lies in one that cannot be written to: give --out=FILE.json.")
 
 
 def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
@@ -172,8 +185,8 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
 
 def _count(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 2 on")
+    if not 2 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 2 to {MOST:,}")
     return value
 
 

@@ -139,6 +139,8 @@ def test_truncated_latents_stay_within_bounds(workdir):
         (["--workdir={run}", "--batch-size=3"], "--batch-size=3 is not divisible by the 8 devices"),
         (["--workdir={run}", "--features=inception2015", "--weights=none.pth"], "no file of weights none.pth"),
         (["--workdir={run}", "--real=prepared:none", "--features=classifier"], "none"),
+        (["--workdir={run}", "--features=classifier", "--out=setup.cfg/x.json"], "--out=setup.cfg/x.json cannot be"),
+        (["--workdir={run}", "--features=classifier", "--out=tests"], "--out=tests is a folder"),
         (["--fake=none", "--real=digits"], "there is no folder or zip archive none"),
     ],
 )
@@ -155,7 +157,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_sentence(workdir, flags, messag
         ([], "one of the arguments --workdir --fake is required"),
         (["--fake=x"], "--fake goes with --real"),
         (["--fake=x", "--workdir=y"], "not allowed with"),
-        (["--workdir=x", "--samples=1"], "1 is not a number from 2 on"),
+        (["--workdir=x", "--samples=1"], "1 is not a number from 2 to 10,000,000"),
         (["--workdir=x", "--truncation=0"], "0 is not a number greater than 0"),
         (["--workdir=x", "--resize=bicubic"], "invalid choice"),
     ],
@@ -211,3 +213,7 @@ def test_a_page_shows_the_run(workdir, tmp_path, capsys):
     assert (tmp_path / "page.html").read_text() == first
     assert report.main([f"--workdir={tmp_path}"]) == 2
     assert "is no folder of a run" in capsys.readouterr().err
+    for name in ("data.json", "config.json"):
+        (tmp_path / name).write_text("{}")
+    assert report.main([f"--workdir={tmp_path}"]) == 2
+    assert "data.json is damaged" in capsys.readouterr().err

@@ -72,6 +72,8 @@ def real_images(
     extractor: Extractor, source: ImageSource, count: int | None, batch_size: int, cache_dir: str, mesh: Mesh
 ) -> Real:
     """Real images with their features, see `reference_features`."""
+    if len(source) < 2:
+        raise InputError(f"{source.name} has a single image, which has no distribution: give more real images.")
     features = reference_features(extractor, source, count, batch_size, cache_dir, mesh)
     facts = {"data": source.name, "images": len(features), "of": len(source), "sha256": source.content_hash()}
     if isinstance(source, PreparedImages):
@@ -86,6 +88,8 @@ def compare(extractor: Extractor, real: Real, generated: Generated, mesh: Mesh) 
     Raises:
       InputError: the features of the two do not belong together, or are not finite.
     """
+    if generated.num_images < 2:
+        raise InputError("a single generated image has no distribution: give at least 2, better thousands.")
     start = time.perf_counter()
     title = f"{generated.num_images:,} generated images"
     fake = extract_features(extractor, generated.batches(), generated.num_images, title, mesh)

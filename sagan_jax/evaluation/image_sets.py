@@ -18,6 +18,7 @@ from sagan_jax.data.manifest import MANIFEST
 from sagan_jax.data.source import ImageSource, open_source
 from sagan_jax.errors import InputError
 
+MOST_CLASSES = 1_000_000
 THREADS = 8  # that load images while the devices work
 IMAGE_KEYS, LABEL_KEYS = ("images", "samples", "arr_0"), ("labels", "arr_1")
 
@@ -71,10 +72,14 @@ def _open_npz(path: Path) -> ArrayImages:
         )
     if labels is None:
         return ArrayImages(str(path), ONE_CLASS, images, np.zeros(len(images), np.int32))
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
+    if (
+        labels.shape != (len(images),)
+        or labels.dtype.kind not in "iu"
+        or not 0 <= labels.min() <= labels.max() < MOST_CLASSES
+    ):
         raise InputError(
             f"{path} has {labels.dtype} labels of shape {labels.shape} for {len(images)} images: they must be whole"
-            " numbers from 0 on, one per image."
+            f" numbers from 0 on (below {MOST_CLASSES:,}), one per image."
         )
     return ArrayImages(str(path), [str(label) for label in range(labels.max() + 1)], images, labels.astype(np.int32))
 

@@ -123,7 +123,11 @@ def read_statistics(path: Path) -> Statistics | None:
         if not {"mu", "sigma"} <= set(stored):
             return None
         mean, covariance = (np.asarray(stored[name], np.float64) for name in ("mu", "sigma"))
-    if covariance.shape != (*mean.shape, *mean.shape) or mean.ndim != 1 or not np.isfinite(covariance).all():
+    if (
+        covariance.shape != (*mean.shape, *mean.shape)
+        or mean.ndim != 1
+        or not np.isfinite([*mean, *covariance.flat]).all()
+    ):
         raise InputError(
             f"{path} has mu of shape {mean.shape} and sigma of shape {covariance.shape}: they must be finite, [D] and"
             " [D, D]."

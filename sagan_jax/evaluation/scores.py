@@ -102,7 +102,10 @@ def scores_of(
 def _class_scores(extractor: Extractor, real: FeatureSet, fake: FeatureSet) -> Iterator[Score]:
     distances = intra_class_distances(real.features, real.labels, fake.features, fake.labels)
     if distances:
-        name, about = extractor.score_name("intra-class FID"), f"mean over {len(distances)} classes"
+        name, about = (
+            extractor.score_name("intra-class FID"),
+            f"mean over {len(distances)} of {len(np.unique(real.labels))} classes",
+        )
         yield Score("intra_class_frechet", name, float(np.mean(list(distances.values()))), about=about)
     best = real_label_accuracy(real.features, real.labels)
     accuracy = label_accuracy(real.features, real.labels, fake.features, fake.labels)

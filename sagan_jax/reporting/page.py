@@ -39,7 +39,7 @@ def report_page(workdir: Path) -> str:
     Raises:
       InputError: the folder holds no run, or its files are damaged.
     """
-    data, config = (_read_json(workdir / name) for name in ("data.json", "config.json"))
+    config = _read_json(workdir / "config.json")
     rows = _read_rows(workdir / "metrics.jsonl")
     matplotlib.rcParams["svg.hashsalt"] = "sagan_jax"
     sections = [
@@ -58,9 +58,8 @@ def report_page(workdir: Path) -> str:
         f"<h2>Settings</h2><details><summary>config.json</summary><pre>{_text(json.dumps(config, indent=2))}</pre>"
         "</details>",
     ]
-    facts = data["data"]
     step = int(max((row["step"] for row in rows), default=0))
-    about = f"{facts['name']}, {facts['num_images']:,} images, {len(facts['class_names'])} classes · step {step:,}"
+    about = f"{_about_data(workdir / 'data.json')} · step {step:,}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(workdir.name)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body><header>'
@@ -118,6 +117,14 @@ def _curves(rows: list[dict[str, float]]) -> Iterator[str]:
         yield '<h2>Curves</h2><div class="cards">' + "\n".join(figures) + "</div>"
 
 
+def _about_data(file: Path) -> str:
+    try:
+        facts = _read_json(file)["data"]
+        return f"{facts['name']}, {facts['num_images']:,} images, {len(facts['class_names'])} classes"
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} is damaged ({error!r}): restore it.") from error
+
+
 def _read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text())
@@ -132,9 +139,11 @@ def _read_rows(file: Path) -> list[dict[str, float]]:
     rows = []
     for line in file.read_text().splitlines() if file.exists() else ():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             continue
+        if isinstance(row, dict) and "step" in row:
+            rows.append(row)
     return rows
 
 
