@@ -5,6 +5,7 @@ python -m sagan_jax.evaluate --fake=DIR|ZIP|NPZ --real=DATASET|DIR|ZIP|NPZ
 """
 
 import argparse
+import hashlib
 import math
 import os
 import sys
@@ -76,8 +77,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="where the scores are written as JSON, and as .png the real images nearest to samples",
     )
     flags = parser.parse_args(arguments)
-    if flags.fake and not flags.real:
+    if flags.fake is not None and not flags.real:
         parser.error("--fake goes with --real: name the real images to compare with")
+    if flags.workdir == "" or flags.fake == "":
+        parser.error("--workdir and --fake must not be empty")
+    if flags.out and not flags.out.endswith(".json"):
+        parser.error(f"--out={flags.out} must end with .json")
+    if not 0 <= flags.seed < 2**32:
+        parser.error(f"--seed={flags.seed} must be from 0 to {2**32 - 1}")
     return flags
 
 
@@ -113,8 +120,7 @@ def evaluate(flags: argparse.Namespace) -> None:
         raise InputError(f"--batch-size={flags.batch_size} is not divisible by the {mesh.devices.size} devices.")
     subject = run_subject(flags, mesh) if flags.workdir else samples_subject(flags)
     check_result(subject.result)
-    extractor, real = open_comparison(flags, subject, mesh)
-    generated = subject.generated(real.source)
+    extractor, generated, real = open_comparison(flags, subject, mesh)
     evaluation, fake = compare(extractor, real, generated, mesh)
     print("\n".join(evaluation.lines()))
     evaluation.save(subject.result)
@@ -155,7 +161,11 @@ def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
         found.facts.update(run=flags.workdir, step=trained.step)
         return found
 
-    result = Path(flags.out) if flags.out else evaluation_file(workdir, trained.step, flags.features)
+    # Another protocol has another file, so that scores are not overwritten by others.
+    asked = [flags.real, flags.weights, flags.resize, flags.samples, flags.real_images, flags.seed, flags.truncation]
+    variant = hashlib.sha256(str([*asked, flags.split, flags.data_dir]).encode()).hexdigest()[:8]
+    default = evaluation_file(workdir, trained.step, flags.features, variant)
+    result = Path(flags.out).expanduser() if flags.out else default
     return Subject(trained.config.data, generated, result, flags.real or trained.config.data.source)
 
 
@@ -164,23 +174,27 @@ def samples_subject(flags: argparse.Namespace) -> Subject:
     samples = open_samples(flags.fake)
     data = default_config().data
     data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
-    result = Path(flags.out) if flags.out else Path(f"{Path(flags.fake).with_suffix('')}-{flags.features}.json")
+    default = Path(f"{Path(flags.fake).expanduser().absolute()}-{flags.features.replace(':', '-')}.json")
+    result = Path(flags.out).expanduser() if flags.out else default
     return Subject(data, lambda real: samples_of(samples, real, flags.batch_size), result, flags.real)
 
 
-def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> tuple[Extractor, Real]:
-    """The feature network, and the real images with their features."""
+def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> tuple[Extractor, Generated, Real]:
+    """The feature network, the generated images, and the real ones with their features."""
     if flags.split is not None:
         subject.data.split = flags.split
     if flags.data_dir is not None:
         subject.data.data_dir = flags.data_dir
-    statistics = read_statistics(Path(subject.real)) if subject.real.endswith(".npz") else None
-    if statistics:
-        facts = {"statistics": subject.real, "sha256": sha256_of(subject.real)}
-        return extractor_for(flags.features, flags.weights, flags.resize, None), Real(None, statistics, facts)
-    source = open_real(subject.data, subject.real)
+    path = Path(subject.real).expanduser()
+    statistics = read_statistics(path) if path.suffix == ".npz" else None
+    source = None if statistics else open_real(subject.data, subject.real)
+    generated = subject.generated(source)
     extractor = extractor_for(flags.features, flags.weights, flags.resize, source)
-    return extractor, real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)
+    if statistics:
+        return extractor, generated, Real(None, statistics, {"statistics": subject.real, "sha256": sha256_of(path)})
+    assert source is not None
+    real = real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)
+    return extractor, generated, real
 
 
 def _count(text: str) -> int:

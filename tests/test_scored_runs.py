@@ -69,7 +69,7 @@ def test_the_best_of_a_resumed_run_is_still_the_best(tmp_path):
     state = {"weights": np.arange(3.0)}
 
     def resumed():
-        return BestCheckpoint(tmp_path / "best", lower_is_better=True)
+        return BestCheckpoint(tmp_path / "best", "FID", lower_is_better=True)
 
     checkpoints = resumed()
     assert checkpoints.score() is None
@@ -82,7 +82,9 @@ def test_the_best_of_a_resumed_run_is_still_the_best(tmp_path):
     assert checkpoints.save_if_better(4, state, 4.5)
     assert checkpoints.steps() == [4]
     checkpoints.close()
-    higher = BestCheckpoint(tmp_path / "higher", lower_is_better=False)
+    with pytest.raises(InputError, match=r"is the best by another measure \(FID\)"):
+        BestCheckpoint(tmp_path / "best", "KID", lower_is_better=True)
+    higher = BestCheckpoint(tmp_path / "higher", "precision", lower_is_better=False)
     assert higher.save_if_better(1, state, 0.5)
     assert not higher.save_if_better(2, state, 0.4)
     assert higher.save_if_better(3, state, 0.6)
@@ -140,7 +142,6 @@ def test_truncated_latents_stay_within_bounds(workdir):
         (["--workdir={run}", "--features=inception2015", "--weights=none.pth"], "no file of weights none.pth"),
         (["--workdir={run}", "--real=prepared:none", "--features=classifier"], "none"),
         (["--workdir={run}", "--features=classifier", "--out=setup.cfg/x.json"], "--out=setup.cfg/x.json cannot be"),
-        (["--workdir={run}", "--features=classifier", "--out=tests"], "--out=tests is a folder"),
         (["--fake=none", "--real=digits"], "there is no folder or zip archive none"),
     ],
 )
@@ -157,6 +158,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_sentence(workdir, flags, messag
         ([], "one of the arguments --workdir --fake is required"),
         (["--fake=x"], "--fake goes with --real"),
         (["--fake=x", "--workdir=y"], "not allowed with"),
+        (["--workdir=x", "--out=tests"], "--out=tests must end with .json"),
         (["--workdir=x", "--samples=1"], "1 is not a number from 2 to 10,000,000"),
         (["--workdir=x", "--truncation=0"], "0 is not a number greater than 0"),
         (["--workdir=x", "--resize=bicubic"], "invalid choice"),
@@ -173,6 +175,9 @@ def test_wrong_flags(flags, message, capsys):
     [
         ({"features": "vgg"}, "config.eval: .* 'vgg' is unknown"),
         ({"features": "classifier", "best": "fid"}, "eval.best = 'fid' is unknown: choose from frechet"),
+        ({"features": "classifier", "best": "spatial_frechet"}, "'spatial_frechet' cannot be measured with classifier"),
+        ({"features": "inception2015:768", "best": "inception_score"}, "cannot be measured with inception2015:768"),
+        ({"features": "classifier", "num_real": 1}, "eval.num_real = 1 is too few"),
         ({"features": "classifier", "num_samples": 1}, "eval.num_samples = 1 is too few"),
         ({"features": "inception2015", "resize": "nearest"}, "resize = 'nearest' is unknown"),
         ({"features": "inception2015", "every_steps": -1}, "eval.every_steps = -1 is out of range"),

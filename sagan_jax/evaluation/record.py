@@ -75,8 +75,10 @@ def read_evaluation(file: Path) -> Evaluation:
     try:
         content = json.loads(file.read_text())
         scores = tuple(Score(**score) for score in content["scores"].values())
+        if not all(score.kind in KINDS and isinstance(score.value, float) for score in scores):
+            raise ValueError("no scores")
         return Evaluation(scores, content["protocol"], tuple(content["cautions"]), content["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error!r}): delete it and evaluate again.") from error
 
 

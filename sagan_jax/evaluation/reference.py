@@ -44,10 +44,11 @@ def reference_features(
     folder = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
     if folder.exists():
         try:
-            return _load(folder)
-        except (OSError, ValueError, KeyError):
+            return _load(folder, len(indices))
+        except Exception:  # damaged files may make readers raise anything
             print(f"note: {folder} is damaged; the features are computed again", flush=True)
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+    _remove_left_behind(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         batches, title = read_batches(source, indices, batch_size), f"features of {source.name}"
@@ -67,6 +68,13 @@ def reference_features(
         return features
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """Removes what killed processes were writing."""
+    for partial in folder.parent.glob(f".{folder.name}.*.partial"):
+        if not Path("/proc", partial.suffixes[-2][1:]).exists():
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _on_disk(file: Path, shape: tuple[int, int]) -> np.ndarray:
@@ -89,19 +97,23 @@ def _as_a_note() -> Iterator[None]:
         print(f"note: the features are not kept for the next time ({error})", flush=True)
 
 
-def _load(folder: Path) -> FeatureSet:
+def _load(folder: Path, num_images: int) -> FeatureSet:
     features, labels = np.load(folder / "features.npy", mmap_mode="r"), np.load(folder / "labels.npy")
     with np.load(folder / "moments.npz") as stored:
         moments = Moments(len(features), stored["mean"], stored["scatter"])
         spatial = None
         if "spatial_mean" in stored:
             spatial = Moments(len(features), stored["spatial_mean"], stored["spatial_scatter"])
+    if not features.shape == (num_images, len(moments.mean)) or labels.shape != (num_images,):
+        raise ValueError("files that do not belong together")
     return FeatureSet(features, labels, moments, spatial)
 
 
 def _publish(partial: Path, folder: Path, features: FeatureSet, identity: str) -> None:
     """Writes what belongs to the features in `partial`, and gives the folder its name: all is there, or nothing."""
-    np.save(partial / "labels.npy", features.labels)
+    buffer = io.BytesIO()
+    np.save(buffer, features.labels)
+    write_whole(partial / "labels.npy", buffer.getvalue())
     moments = {"mean": features.moments.mean, "scatter": features.moments.scatter}
     if features.spatial is not None:
         moments |= {"spatial_mean": features.spatial.mean, "spatial_scatter": features.spatial.scatter}
@@ -119,10 +131,15 @@ def read_statistics(path: Path) -> Statistics | None:
     Raises:
       InputError: they are not those of a Gaussian.
     """
-    with np.load(path, allow_pickle=False) as stored:
-        if not {"mu", "sigma"} <= set(stored):
-            return None
-        mean, covariance = (np.asarray(stored[name], np.float64) for name in ("mu", "sigma"))
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not {"mu", "sigma"} <= set(stored):
+                return None
+            mean, covariance = (np.asarray(stored[name], np.float64) for name in ("mu", "sigma"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}: give the path of an .npz of images or statistics.") from error
+    except Exception as error:  # zipfile, zlib and numpy have each errors of their own
+        raise InputError(f"{path} is damaged ({error}): write it again.") from error
     if (
         covariance.shape != (*mean.shape, *mean.shape)
         or mean.ndim != 1
@@ -132,4 +149,7 @@ def read_statistics(path: Path) -> Statistics | None:
             f"{path} has mu of shape {mean.shape} and sigma of shape {covariance.shape}: they must be finite, [D] and"
             " [D, D]."
         )
+    lowest, *_, highest = np.linalg.eigvalsh(covariance)
+    if not np.allclose(covariance, covariance.T) or lowest < -1e-6 * abs(highest):
+        raise InputError(f"{path} has a sigma that is no covariance: it must be symmetric and positive.")
     return Statistics(mean, covariance)

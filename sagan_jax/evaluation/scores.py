@@ -14,7 +14,7 @@ from sagan_jax.metrics.label_accuracy import label_accuracy, real_label_accuracy
 from sagan_jax.metrics.neighbours import fidelity
 
 MOST_NEIGHBOURS = 50_000  # features of each kind for precision to coverage
-FEWEST_NEIGHBOURS = 10
+FEWEST_NEIGHBOURS, FEWEST_OF_A_CLASS = 10, 4
 SUBSETS, SUBSET_SIZE, SPLITS, PRECISION_K, DENSITY_K = 100, 1000, 10, 3, 5
 
 
@@ -107,6 +107,8 @@ def _class_scores(extractor: Extractor, real: FeatureSet, fake: FeatureSet) -> I
             f"mean over {len(distances)} of {len(np.unique(real.labels))} classes",
         )
         yield Score("intra_class_frechet", name, float(np.mean(list(distances.values()))), about=about)
+    if min(np.unique(real.labels, return_counts=True)[1]) < FEWEST_OF_A_CLASS:
+        return
     best = real_label_accuracy(real.features, real.labels)
     accuracy = label_accuracy(real.features, real.labels, fake.features, fake.labels)
     yield Score("label_accuracy", "label accuracy", accuracy, about=f"real images {best:.1%}")

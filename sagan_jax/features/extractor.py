@@ -20,7 +20,8 @@ from sagan_jax.metrics.inception import SIDE, Inception, normalised
 from sagan_jax.runtime.storage import sha256_of
 
 TAPS = ("64", "192", "768", "2048")
-NAMES = ("inception2015", *(f"inception2015:{tap}" for tap in TAPS), "resnet56_cifar10", "classifier")
+CLASSIFIERS = ("resnet56_cifar10", "classifier")
+NAMES = ("inception2015", *(f"inception2015:{tap}" for tap in TAPS), *CLASSIFIERS)
 
 Images = tuple[np.ndarray, np.ndarray]  # [N, H, W, 3] uint8 and labels [N] int32
 

@@ -16,6 +16,14 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     Raises:
       InputError: there is no such file, its kind is unknown, or it is damaged.
     """
+    weights = _read(path)
+    for name, value in weights.items():
+        if value.dtype.kind not in "fiub":
+            raise InputError(f"the weights {path} are damaged: {name} is {value.dtype}, no numbers; get them again.")
+    return weights
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as stored:

@@ -96,7 +96,7 @@ def _scores(workdir: Path) -> Iterator[str]:
 
 def _pictures(workdir: Path, kind: str, title: str, about: str) -> Iterator[str]:
     """The newest picture of a kind, and some earlier ones to unfold."""
-    files = sorted((workdir / kind).glob("*.png"))
+    files = sorted(file for file in (workdir / kind).glob("*.png") if file.stem.isdecimal())
     if not files:
         return
     yield f'<h2>{title}</h2><p class="soft">{about}</p>{_figure(files[-1], title)}'
@@ -137,12 +137,12 @@ def _read_json(file: Path) -> Any:
 def _read_rows(file: Path) -> list[dict[str, float]]:
     """The whole rows; a run that is going on may be writing the last one."""
     rows = []
-    for line in file.read_text().splitlines() if file.exists() else ():
+    for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and "step" in row:
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
             rows.append(row)
     return rows
 

@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from sagan_jax.errors import InputError
+
 Tree = Any
 
 
@@ -68,10 +70,14 @@ class BestCheckpoint(SavedCheckpoints):
 
     Args:
       folder: where it lies; made if missing.
+      measure: what the score is; scores of another measure cannot be compared.
       lower_is_better: of the score.
+
+    Raises:
+      InputError: the checkpoint that is there was chosen by another measure.
     """
 
-    def __init__(self, folder: Path, *, lower_is_better: bool):
+    def __init__(self, folder: Path, measure: str, *, lower_is_better: bool):
         options = ocp.CheckpointManagerOptions(
             max_to_keep=1,
             best_fn=lambda saved: saved["score"],
@@ -79,7 +85,13 @@ class BestCheckpoint(SavedCheckpoints):
             cleanup_tmp_directories=True,
         )
         self._open(folder, options)
-        self._lower_is_better = lower_is_better
+        self._measure, self._lower_is_better = measure, lower_is_better
+        step = self._manager.best_step()
+        if step is not None and self._manager.metrics(step)["measure"] != measure:
+            raise InputError(
+                f"the checkpoint in {folder} is the best by another measure ({self._manager.metrics(step)['measure']}):"
+                " set eval.* back, or move that folder away."
+            )
 
     def score(self) -> float | None:
         """Of the checkpoint that is there, or None."""
@@ -91,6 +103,6 @@ class BestCheckpoint(SavedCheckpoints):
         best = self.score()
         if best is not None and not (score < best if self._lower_is_better else score > best):
             return False
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"score": score})
+        self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"score": score, "measure": self._measure})
         self._manager.wait_until_finished()
         return True

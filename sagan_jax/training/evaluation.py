@@ -21,8 +21,8 @@ from sagan_jax.evaluation.comparison import (
 )
 from sagan_jax.evaluation.image_sets import open_real
 from sagan_jax.evaluation.record import Evaluation
-from sagan_jax.evaluation.scores import KINDS
-from sagan_jax.features.extractor import Extractor, check_extractor
+from sagan_jax.evaluation.scores import FEWEST_NEIGHBOURS, KINDS
+from sagan_jax.features.extractor import CLASSIFIERS, NAMES, Extractor, check_extractor
 from sagan_jax.runtime.checkpoint import BestCheckpoint
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.timing import say
@@ -75,6 +75,9 @@ def open_comparison(config: ConfigDict, source: ImageSource | ImageStream) -> Co
             f"eval.best = {settings.best!r} compares classes, but model.num_classes = {config.model.num_classes}, or"
             " the real images have other classes: use 'frechet'."
         )
+    few = min(settings.num_samples, settings.num_real or len(real)) < FEWEST_NEIGHBOURS
+    if few and settings.best in ("precision", "recall", "density", "coverage"):
+        raise InputError(f"eval.best = {settings.best!r} needs at least {FEWEST_NEIGHBOURS} images of each kind.")
     return Comparison(extractor_for(settings.features, settings.weights, settings.resize, real), real, labelled)
 
 
@@ -95,7 +98,8 @@ class Evaluator:
         self._extractor, images, self._labelled = comparison
         batch_size, count = config.sampling.batch_size, settings.num_real or None
         self._real = real_images(self._extractor, images, count, batch_size, settings.cache_dir, mesh)
-        self._best = BestCheckpoint(writer.workdir / BEST, lower_is_better=KINDS[settings.best])
+        measure = f"{settings.best} in {settings.features} of {settings.num_samples} samples, {self._real.facts}"
+        self._best = BestCheckpoint(writer.workdir / BEST, measure, lower_is_better=KINDS[settings.best])
         self._started, self._seconds = time.perf_counter(), 0.0
 
     def evaluate(self, step: int, state: TrainState, variables: Tree) -> Evaluation:
@@ -158,9 +162,9 @@ def generated_images(
     return Generated(batches, count, facts, labelled)
 
 
-def evaluation_file(workdir: Path, step: int, features: str) -> Path:
-    """Where the scores of a step in some features are kept."""
-    return workdir / FOLDER / f"{step:08d}-{features.replace(':', '-')}.json"
+def evaluation_file(workdir: Path, step: int, features: str, variant: str = "") -> Path:
+    """Where the scores of a step in some features are kept; `variant` tells them from those of the run itself."""
+    return workdir / FOLDER / f"{step:08d}-{features.replace(':', '-')}{variant and '-'}{variant}.json"
 
 
 def check_evaluation(config: ConfigDict) -> None:
@@ -174,5 +178,13 @@ def check_evaluation(config: ConfigDict) -> None:
         raise InputError(f"config.eval: {error}") from error
     if settings.best not in KINDS:
         raise InputError(f"eval.best = {settings.best!r} is unknown: choose from {', '.join(KINDS)}.")
+    needed = {"spatial_frechet": ("inception2015",), "inception_score": ("inception2015", *CLASSIFIERS)}
+    if settings.features.removesuffix(":2048") not in needed.get(settings.best, NAMES):
+        raise InputError(
+            f"eval.best = {settings.best!r} cannot be measured with {settings.features}: use 'frechet', or"
+            " eval.features='inception2015'."
+        )
+    if settings.num_real == 1:
+        raise InputError("eval.num_real = 1 is too few to compare: use thousands, or 0 for all.")
     if settings.num_samples < 2:
         raise InputError(f"eval.num_samples = {settings.num_samples} is too few to compare: use thousands.")

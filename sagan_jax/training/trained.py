@@ -76,14 +76,14 @@ def open_trained(workdir: str, checkpoint: str, mesh: Mesh, batch_size: int | No
 def _settings(folder: Path) -> tuple[ConfigDict, tuple[str, ...]]:
     try:
         saved = json.loads((folder / "config.json").read_text())
-        names = json.loads((folder / "data.json").read_text())["data"]["class_names"]
+        names = tuple(json.loads((folder / "data.json").read_text())["data"]["class_names"])
         config = default_config()
         _fill(config, saved)
     except FileNotFoundError as error:
         raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another --workdir.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"config.json or data.json in {folder} is damaged ({error}): restore it.") from error
-    return config, tuple(names)
+    return config, names
 
 
 def _fill(config: ConfigDict, saved: dict) -> None:
