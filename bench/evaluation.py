@@ -91,7 +91,7 @@ def random_sampler(config: ConfigDict, batch_size: int) -> tuple[Sampler, Any]:
         jax.random.key(0)
     )
     sampler = Sampler(recipe.networks.generator, recipe.prior, make_mesh(), batch_size=batch_size, standing_batches=1)
-    return sampler, sampler.freeze(state.ema_params, state.generator.spectral_stats, 0)
+    return sampler, sampler.freeze(state.ema_params, 0)
 
 
 def random_inception() -> Extractor:

@@ -32,6 +32,7 @@ def default_config() -> ConfigDict:
     model.spectral_epsilon = 1e-12  # authors' ops.py
     model.batch_norm_epsilon = 1e-5  # authors' ops.py
     model.batch_norm_momentum = 0.999  # of the live generator's running moments, which samples do not use
+    model.rematerialize = False  # compute the insides of blocks twice to save memory; a third more work
     model.generator = ConfigDict()
     model.generator.channels = 64  # width at full resolution
     model.generator.multipliers = ()  # of channels, from 4x4 up; empty: the standard list of the resolution

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sagan_jax.models import attention
 from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.layers import Numerics
-from sagan_jax.models.spectral_norm import converged_stats
+from sagan_jax.models.spectral_norm import normalize_exactly
 
 SHAPE = (2, 6, 6, 16)
 
@@ -17,15 +18,12 @@ def layer():
     module = SelfAttention(Numerics())
     x = jax.random.normal(jax.random.key(0), SHAPE)
     variables = module.init(jax.random.key(1), x)
-    params = variables["params"]
-    stats = converged_stats(params, variables["spectral_stats"])
-    return module, {"params": params, "spectral_stats": stats}, x
+    return module, {"params": normalize_exactly(variables["params"])}, x
 
 
 def numpy_attention(params, x):
     def project(name, x):
-        kernel = np.asarray(params[name]["kernel"], np.float64)[0, 0]
-        return x @ (kernel / np.linalg.svd(kernel, compute_uv=False)[0])
+        return x @ np.asarray(params[name]["kernel"], np.float64)[0, 0]
 
     def pool(x):
         batch, height, width, channels = x.shape
@@ -67,15 +65,30 @@ def test_gamma_learns_from_the_first_step_on(layer):
 
 def test_maps_are_kept_only_when_asked_for(layer):
     module, variables, x = layer
-    _, updated = module.apply(variables, x, mutable=["spectral_stats"])
+    _, updated = module.apply(variables, x, mutable=["batch_stats"])
     assert "attention_maps" not in updated
+
+
+@pytest.mark.parametrize("most", [9 * 12, 9 * 5, 1])
+def test_blocks_of_queries_equal_the_whole(layer, monkeypatch, most):
+    """Also their gradients; the 36 queries of 9 keys are cut into blocks of 12, 4 and 1."""
+    module, variables, x = layer
+    variables = {"params": variables["params"] | {"gamma": jnp.float32(0.7)}}
+
+    def loss(variables, x):
+        return jnp.sum(jnp.sin(module.apply(variables, x)))
+
+    expected = jax.grad(loss, argnums=(0, 1))(variables, x)
+    monkeypatch.setattr(attention, "MOST_WEIGHTS", most)
+    assert "while" in jax.jit(loss).lower(variables, x).as_text()
+    found = jax.grad(loss, argnums=(0, 1))(variables, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, expected)
 
 
 def test_layers_of_the_authors_code(layer):
     _, variables, _ = layer
     shapes = {name: p["kernel"].shape for name, p in variables["params"].items() if name != "gamma"}
     assert shapes == {"query": (1, 1, 16, 2), "key": (1, 1, 16, 2), "value": (1, 1, 16, 8), "output": (1, 1, 8, 16)}
-    assert set(variables["spectral_stats"]) == set(shapes)
 
 
 def test_bfloat16_keeps_the_softmax_in_float32(layer):

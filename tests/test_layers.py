@@ -1,4 +1,4 @@
-"""Batch norm, resampling and residual blocks against numpy and their unfused forms."""
+"""Batch norm and residual blocks against numpy and their unfused forms."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem, Gener
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import Conv, Numerics
-from sagan_jax.models.resampling import max_pool, mean_pool, upsample
+from sagan_jax.models.resampling import mean_pool, upsample
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 
 X = jax.random.normal(jax.random.key(0), (6, 4, 4, 5)) * 3 + 1
@@ -45,13 +45,6 @@ def test_conditional_batch_norm_has_a_gain_and_a_bias_per_class():
     y = module.apply(variables | {"params": {"scale": table[0], "bias": table[1]}}, X, LABELS, train=True)
     for i, label in enumerate(LABELS):
         np.testing.assert_allclose(y[i], plain[i] * table[0, label] + table[1, label], atol=1e-4)
-
-
-def test_resampling():
-    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
-    np.testing.assert_array_equal(upsample(x), np.asarray(x).repeat(2, 1).repeat(2, 2))
-    np.testing.assert_array_equal(mean_pool(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
-    np.testing.assert_array_equal(max_pool(x)[0, :, :, 0], [[5, 7], [13, 15]])
 
 
 def apply_conv(variables, name, x):
@@ -97,7 +90,7 @@ def test_stem_does_not_activate_the_image():
 
 def test_generator_block_shortcut_commutes_with_upsampling():
     block = GeneratorBlock(7, 3, Numerics())
-    variables = with_random_biases(block.init(jax.random.key(1), X, LABELS, train=True))
+    variables = with_random_biases(block.init(jax.random.key(1), X, LABELS, True))
 
     def norm(name, x):
         layer = {kind: tree[name] for kind, tree in variables.items() if name in tree}
@@ -106,7 +99,16 @@ def test_generator_block_shortcut_commutes_with_upsampling():
     h = apply_conv(variables, "conv_0", upsample(norm("norm_0", X)))
     h = apply_conv(variables, "conv_1", norm("norm_1", h))
     expected = h + apply_conv(variables, "shortcut", upsample(X))
-    np.testing.assert_allclose(block.apply(variables, X, LABELS, train=True), expected, atol=1e-4)
+    np.testing.assert_allclose(block.apply(variables, X, LABELS, True), expected, atol=1e-4)
+
+
+def test_grouped_moments_are_those_of_each_group_alone():
+    module = BatchNorm(Numerics(moment_groups=2))
+    variables = module.init(jax.random.key(0), X, train=True)
+    y = module.apply(variables, X, train=True)
+    alone = BatchNorm(Numerics())
+    for group in (0, 1):
+        np.testing.assert_allclose(y[group::2], alone.apply(variables, X[group::2], train=True), atol=1e-5)
 
 
 def test_standing_statistics_are_those_of_one_large_batch():
@@ -114,7 +116,7 @@ def test_standing_statistics_are_those_of_one_large_batch():
     latents = jax.random.normal(jax.random.key(0), (3, 4, 8))
     labels = jnp.zeros((3, 4), jnp.int32)
     variables = generator.init(jax.random.key(1), latents[0], labels[0], train=True)
-    frozen = {name: variables[name] for name in ("params", "spectral_stats")}
+    frozen = {"params": variables["params"]}
     pooled = standing_statistics([batch_moments(generator, frozen, *b) for b in zip(latents, labels, strict=True)])
     # The first norm sees the same input whichever batch an image is in, so there pooling is exact.
     whole = batch_moments(generator, frozen, latents.reshape(12, 8), labels.reshape(12))

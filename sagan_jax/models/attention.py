@@ -8,6 +8,7 @@ from sagan_jax.models.layers import Conv, Numerics
 from sagan_jax.models.resampling import max_pool
 
 COLLECTION = "attention_maps"
+MOST_WEIGHTS = 2**19  # attention weights of an image that are held at a time; at 32x32 there are 2**18
 
 
 class SelfAttention(nn.Module):
@@ -16,7 +17,7 @@ class SelfAttention(nn.Module):
     As in the authors' code (ops.py, sn_non_local_block_sim), which the paper leaves open:
     queries and keys have C/8 channels, values C/2; keys and values are max-pooled 2x2, so
     M = L/4; scores are not divided by the root of their dimension; all four 1x1
-    convolutions are spectrally normalised and have no bias. `gamma` is 0 at the start: the
+    convolutions have no bias. `gamma` is 0 at the start: the
     network begins local and learns to look further.
 
     Where the collection `attention_maps` is mutable, the weights [B, L, M] float32 are
@@ -36,9 +37,10 @@ class SelfAttention(nn.Module):
         key_BMK = self._positions(max_pool(self._conv("key", narrow)(x)))
         value_BMV = self._positions(max_pool(self._conv("value", half)(x)))
 
-        weights_BLM = attention_weights(query_BLK, key_BMK)
-        self.sow(COLLECTION, "weights", weights_BLM, reduce_fn=lambda _, new: new, init_fn=lambda: None)
-        attended_BLV = jnp.einsum("blm,bmv->blv", weights_BLM.astype(value_BMV.dtype), value_BMV)
+        if self.is_mutable_collection(COLLECTION):
+            weights_BLM = attention_weights(query_BLK, key_BMK)
+            self.sow(COLLECTION, "weights", weights_BLM, reduce_fn=lambda _, new: new, init_fn=lambda: None)
+        attended_BLV = attend(query_BLK, key_BMK, value_BMV)
 
         o = self._conv("output", channels)(attended_BLV.reshape(batch, height, width, half))
         gamma = self.param("gamma", nn.initializers.zeros, ())
@@ -59,3 +61,24 @@ def attention_weights(query_BLK: jax.Array, key_BMK: jax.Array) -> jax.Array:
     """
     scores_BLM = jnp.einsum("blk,bmk->blm", query_BLK, key_BMK, preferred_element_type=jnp.float32)
     return jax.nn.softmax(scores_BLM, axis=-1)
+
+
+def attend(query_BLK: jax.Array, key_BMK: jax.Array, value_BMV: jax.Array) -> jax.Array:
+    """The values weighted by `attention_weights`, [B, L, V] in their dtype.
+
+    With more than `MOST_WEIGHTS` weights per image, one block of queries after the other; the weights of a block are
+    computed again for its gradients, so that those of one block are the most that is ever held.
+    """
+    batch, queries, narrow = query_BLK.shape
+    most = max(1, MOST_WEIGHTS // key_BMK.shape[1])
+    if queries <= most:
+        return _attend(query_BLK, key_BMK, value_BMV)
+    size = max(size for size in range(1, most + 1) if queries % size == 0)
+    blocks_NBLK = query_BLK.reshape(batch, -1, size, narrow).swapaxes(0, 1)
+    attended_NBLV = jax.lax.map(lambda block_BLK: jax.checkpoint(_attend)(block_BLK, key_BMK, value_BMV), blocks_NBLK)
+    return attended_NBLV.swapaxes(0, 1).reshape(batch, queries, -1)
+
+
+def _attend(query_BLK: jax.Array, key_BMK: jax.Array, value_BMV: jax.Array) -> jax.Array:
+    weights_BLM = attention_weights(query_BLK, key_BMK).astype(value_BMV.dtype)
+    return jnp.einsum("blm,bmv->blv", weights_BLM, value_BMV)

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 
 from sagan_jax.models.conditional_norm import BatchNorm
-from sagan_jax.models.layers import Conv, Numerics
-from sagan_jax.models.resampling import mean_pool, upsample
+from sagan_jax.models.layers import Conv, Numerics, same_size
+from sagan_jax.models.resampling import convolve_mean_pool, mean_pool, upsample, upsample_convolve
 
 
 class GeneratorBlock(nn.Module):
@@ -21,11 +21,11 @@ class GeneratorBlock(nn.Module):
     numerics: Numerics
 
     @nn.compact
-    def __call__(self, x: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, labels: jax.Array, train: bool) -> jax.Array:
         numerics = self.numerics
         shortcut = upsample(Conv(self.features, 1, numerics, name="shortcut")(x))
         x = nn.relu(BatchNorm(numerics, self.num_classes, name="norm_0")(x, labels, train=train))
-        x = Conv(self.features, 3, numerics, name="conv_0")(upsample(x))
+        x = Conv(self.features, 3, numerics, upsample_convolve, name="conv_0")(x)
         x = nn.relu(BatchNorm(numerics, self.num_classes, name="norm_1")(x, labels, train=train))
         x = Conv(self.features, 3, numerics, name="conv_1")(x)
         return x + shortcut
@@ -48,8 +48,8 @@ class DiscriminatorBlock(nn.Module):
         if self.downsample or x.shape[-1] != self.features:
             shortcut = Conv(self.features, 1, self.numerics, name="shortcut")(shortcut)
         x = Conv(self.features, 3, self.numerics, name="conv_0")(nn.relu(x))
-        x = Conv(self.features, 3, self.numerics, name="conv_1")(nn.relu(x))
-        return (mean_pool(x) if self.downsample else x) + shortcut
+        operation = convolve_mean_pool if self.downsample else same_size
+        return Conv(self.features, 3, self.numerics, operation, name="conv_1")(nn.relu(x)) + shortcut
 
 
 class DiscriminatorStem(nn.Module):
@@ -62,5 +62,4 @@ class DiscriminatorStem(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         shortcut = Conv(self.features, 1, self.numerics, name="shortcut")(mean_pool(x))
         x = Conv(self.features, 3, self.numerics, name="conv_0")(x)
-        x = Conv(self.features, 3, self.numerics, name="conv_1")(nn.relu(x))
-        return mean_pool(x) + shortcut
+        return Conv(self.features, 3, self.numerics, convolve_mean_pool, name="conv_1")(nn.relu(x)) + shortcut

@@ -31,13 +31,14 @@ class BatchNorm(nn.Module):
         running_mean = self.variable(COLLECTION, "mean", jnp.zeros, (channels,))
         running_var = self.variable(COLLECTION, "var", jnp.ones, (channels,))
         if train:
-            mean, var = _moments(x)
+            mean, var = _moments(x, self.numerics.moment_groups)
             if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
                 momentum = self.numerics.batch_norm_momentum
-                running_mean.value = momentum * running_mean.value + (1 - momentum) * mean
-                running_var.value = momentum * running_var.value + (1 - momentum) * var
+                running_mean.value = momentum * running_mean.value + (1 - momentum) * mean.mean(axis=0)
+                running_var.value = momentum * running_var.value + (1 - momentum) * var.mean(axis=0)
         else:
-            mean, var = running_mean.value, running_var.value
+            mean, var = running_mean.value[None], running_var.value[None]
+        mean, var = (jnp.tile(moment, (len(x) // len(moment), 1))[:, None, None, :] for moment in (mean, var))
 
         table = (self.num_classes, channels) if self.num_classes else (channels,)
         scale = self.param("scale", nn.initializers.ones, table)
@@ -50,9 +51,9 @@ class BatchNorm(nn.Module):
         return (x * factor + offset).astype(x.dtype)
 
 
-def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance per channel over batch and space, in float32 from one pass over x."""
-    x = x.astype(jnp.float32)
-    mean = jnp.mean(x, axis=(0, 1, 2))
-    mean_of_squares = jnp.mean(jnp.square(x), axis=(0, 1, 2))
+def _moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance [groups, C] over images and space, in float32 from one pass over x."""
+    x = x.astype(jnp.float32).reshape(-1, groups, *x.shape[1:])
+    mean = jnp.mean(x, axis=(0, 2, 3))
+    mean_of_squares = jnp.mean(jnp.square(x), axis=(0, 2, 3))
     return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)

@@ -40,13 +40,16 @@ class Discriminator(nn.Module):
           logits [B] float32, unnormalised; the larger, the more real.
         """
         widths, resolutions = self.architecture.widths, self.architecture.resolutions
+        stem, block = DiscriminatorStem, DiscriminatorBlock
+        if self.numerics.rematerialize:  # the insides of a block are computed again for its gradients
+            stem, block = nn.remat(stem), nn.remat(block)
         x = images
         for index, (width, side) in enumerate(zip(widths, resolutions, strict=True)):
             if index == 0:
-                x = DiscriminatorStem(width, self.numerics, name="block_0")(x)
+                x = stem(width, self.numerics, name="block_0")(x)
             else:
                 downsample = side < resolutions[index - 1]
-                x = DiscriminatorBlock(width, downsample, self.numerics, name=f"block_{index}")(x)
+                x = block(width, downsample, self.numerics, name=f"block_{index}")(x)
             if self.architecture.attends_after(index):
                 x = SelfAttention(self.numerics, name=f"attention_{side}")(x)
         features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))

@@ -43,10 +43,11 @@ class Generator(nn.Module):
         widths, resolutions = self.architecture.widths, self.architecture.resolutions
         x = Dense(SEED_RESOLUTION**2 * widths[0], self.numerics, name="dense")(latents)
         x = x.reshape(-1, SEED_RESOLUTION, SEED_RESOLUTION, widths[0])
+        # A block that is rematerialised computes its insides again for its gradients.
+        block = nn.remat(GeneratorBlock, static_argnums=3) if self.numerics.rematerialize else GeneratorBlock
         for index in range(1, len(widths)):
             side = resolutions[index]
-            block = GeneratorBlock(widths[index], self.num_classes, self.numerics, name=f"block_{side}")
-            x = block(x, labels, train=train)
+            x = block(widths[index], self.num_classes, self.numerics, name=f"block_{side}")(x, labels, train)
             if self.architecture.attends_after(index):
                 x = SelfAttention(self.numerics, name=f"attention_{side}")(x)
         x = nn.relu(BatchNorm(self.numerics, name="norm")(x, train=train))

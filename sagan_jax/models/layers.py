@@ -1,14 +1,18 @@
-"""The three layers that hold weights: spectrally normalised dense, convolution and class embedding."""
+"""The three layers that hold kernels: dense, convolution and class embedding.
+
+The kernels that they are applied with have been divided by their spectral norms, see spectral_norm.py.
+"""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.spectral_norm import SpectralNorm
+from sagan_jax.models.convolution import convolve
+from sagan_jax.models.spectral_norm import KERNEL
 
 Initializer = Callable[..., jax.Array]
 XAVIER_UNIFORM: Initializer = nn.initializers.xavier_uniform()
@@ -22,54 +26,67 @@ class Numerics:
       compute_dtype: dtype of convolutions and matrix products. Parameters, spectral norm,
         batch-norm moments, softmax and logits are float32 whatever it is.
       kernel_init: initialiser of dense and convolution kernels and of D's class embedding.
-      spectral_epsilon: see `spectral_norm.power_iteration`.
       batch_norm_epsilon: added to the variance before the root.
       batch_norm_momentum: share of the old running average kept at an update.
+      rematerialize: keep only what goes from block to block for the gradients, and compute the rest again.
+      moment_groups: batches in one, each normalised by moments of its own; image i belongs to group i mod this.
     """
 
     compute_dtype: Any = jnp.float32
     kernel_init: Initializer = XAVIER_UNIFORM
-    spectral_epsilon: float = 1e-12
     batch_norm_epsilon: float = 1e-5
     batch_norm_momentum: float = 0.999
+    rematerialize: bool = False
+    moment_groups: int = 1
+
+
+def same_size(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A convolution of stride 1, x [B, H, W, C], kernel [k, k, C, F] float32, k odd -> [B, H, W, F] in x's dtype."""
+    return convolve(x, kernel.astype(x.dtype))
 
 
 class Dense(nn.Module):
-    """Spectrally normalised affine map, [B, N] -> [B, features]."""
+    """Affine map, [B, N] -> [B, features]."""
 
     features: int
     numerics: Numerics
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = _normalized_kernel(self, (x.shape[-1], self.features))
+        kernel = self.param(KERNEL, self.numerics.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         dtype = self.numerics.compute_dtype
         return x.astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)
 
 
 class Conv(nn.Module):
-    """Spectrally normalised convolution of stride 1 that keeps the size, [B, H, W, C] -> [B, H, W, features]."""
+    """Convolution, [B, H, W, C] -> [B, H', W', features].
+
+    Attributes:
+      features, kernel_size: of the kernel, [kernel_size, kernel_size, C, features].
+      numerics: see there.
+      operation: what is done with images in the compute dtype and the float32 kernel: `same_size`, which keeps the
+        side, or `upsample_convolve` or `convolve_mean_pool`, which double and halve it.
+      use_bias: whether a number per feature is added.
+    """
 
     features: int
     kernel_size: int
     numerics: Numerics
+    operation: Callable[[jax.Array, jax.Array], jax.Array] = same_size
     use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = _normalized_kernel(self, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
-        dtype = self.numerics.compute_dtype
-        x = jax.lax.conv_general_dilated(
-            x.astype(dtype), kernel.astype(dtype), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        x = self.operation(x.astype(self.numerics.compute_dtype), self.param(KERNEL, self.numerics.kernel_init, shape))
         if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
+            x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
         return x
 
 
 class Embedding(nn.Module):
-    """Spectrally normalised table of one vector per class, labels [B] int32 -> [B, features] float32."""
+    """Table of one vector per class, labels [B] int32 -> [B, features] float32."""
 
     num_classes: int
     features: int
@@ -77,10 +94,4 @@ class Embedding(nn.Module):
 
     @nn.compact
     def __call__(self, labels: jax.Array) -> jax.Array:
-        return _normalized_kernel(self, (self.num_classes, self.features))[labels]
-
-
-def _normalized_kernel(layer: Any, shape: Sequence[int]) -> jax.Array:
-    """Creates or reads the parameter `kernel` of a layer and divides it by its spectral norm; float32."""
-    kernel = layer.param("kernel", layer.numerics.kernel_init, shape)
-    return SpectralNorm(layer.numerics.spectral_epsilon, name="spectral_norm", parent=layer)(kernel)
+        return self.param(KERNEL, self.numerics.kernel_init, (self.num_classes, self.features))[labels]

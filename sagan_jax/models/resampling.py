@@ -1,7 +1,19 @@
-"""Doubling and halving the side of a feature map."""
+"""Doubling and halving the side of a feature map, alone and joined with a 3x3 convolution.
+
+A convolution of a map whose pixels were repeated, or whose result is averaged, in 2x2 squares sees or makes the same
+number several times. Joined, both are 4x4 convolutions of stride 2 whose kernels are sums of shifted 3x3 kernels: the
+same function, up to rounding, with 16 products where there were 36.
+"""
+
+import math
 
 import jax
 import jax.numpy as jnp
+
+from sagan_jax.models.convolution import convolve, spread
+
+# Of a batch at the lower resolution; for fewer, making the larger kernel costs more than it saves.
+FEWEST_POSITIONS = 256
 
 
 def upsample(x: jax.Array) -> jax.Array:
@@ -19,6 +31,29 @@ def mean_pool(x: jax.Array) -> jax.Array:
 def max_pool(x: jax.Array) -> jax.Array:
     """Takes the largest of each 2x2 square, [B, 2H, 2W, C] -> [B, H, W, C]."""
     return _squares(x).max(axis=(2, 4))
+
+
+def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """convolve(upsample(x), kernel) in the dtype of x, [B, H, W, C], [3, 3, C, F] float32 -> [B, 2H, 2W, F]."""
+    if math.prod(x.shape[:3]) < FEWEST_POSITIONS:
+        return convolve(upsample(x), kernel.astype(x.dtype))
+    return spread(x, overlapped(kernel).astype(x.dtype))
+
+
+def convolve_mean_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """mean_pool(convolve(x, kernel)) in the dtype of x, [B, 2H, 2W, C], [3, 3, C, F] float32 -> [B, H, W, F]."""
+    if math.prod(x.shape[:3]) < 4 * FEWEST_POSITIONS:
+        return mean_pool(convolve(x, kernel.astype(x.dtype)))
+    return convolve(x, (overlapped(kernel) / 4).astype(x.dtype), 2)
+
+
+def overlapped(kernel: jax.Array) -> jax.Array:
+    """The sum of a kernel [3, 3, C, F] at the four places that it can take in [4, 4, C, F]."""
+    for axis in (0, 1):
+        before, after = [(0, 0)] * kernel.ndim, [(0, 0)] * kernel.ndim
+        before[axis], after[axis] = (1, 0), (0, 1)
+        kernel = jnp.pad(kernel, before) + jnp.pad(kernel, after)
+    return kernel
 
 
 def _squares(x: jax.Array) -> jax.Array:

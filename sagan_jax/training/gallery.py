@@ -62,7 +62,7 @@ class Gallery:
 
     def freeze(self, state: TrainState) -> Tree:
         """The averaged generator's variables for sampling."""
-        return self._sampler.freeze(state.ema_params, state.generator.spectral_stats, self._seed)
+        return self._sampler.freeze(state.ema_params, self._seed)
 
     def draw(self, step: int, variables: Tree) -> tuple[Path, Path]:
         """Writes the sample sheet and the attention picture of frozen variables; returns their files."""

@@ -36,9 +36,9 @@ def build_networks(config: ConfigDict) -> Networks:
     numerics = Numerics(
         compute_dtype=_choice(DTYPES, "model.compute_dtype", model.compute_dtype),
         kernel_init=_choice(INITIALIZERS, "model.init", model.init),
-        spectral_epsilon=model.spectral_epsilon,
         batch_norm_epsilon=model.batch_norm_epsilon,
         batch_norm_momentum=model.batch_norm_momentum,
+        rematerialize=model.rematerialize,
     )
     generator = generator_architecture(
         resolution, model.generator.channels, model.generator.multipliers, model.generator.attention

@@ -15,7 +15,7 @@ from sagan_jax.data.transforms import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
-from sagan_jax.models.spectral_norm import converged_stats
+from sagan_jax.models.spectral_norm import normalize_exactly
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import image_sharding, replicated
@@ -40,20 +40,19 @@ class Sampler:
         self.standing_batches = standing_batches
         self.devices = mesh.devices.size
         spread, whole = image_sharding(mesh), replicated(mesh)
-        self._converge = jax.jit(converged_stats, out_shardings=whole)
+        self._normalize = jax.jit(normalize_exactly, out_shardings=whole)
         self._moments = jax.jit(self._random_batch_moments, out_shardings=whole)
         self._images = jax.jit(self._apply, in_shardings=(whole, spread, spread), out_shardings=whole)
         self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, spread, spread), out_shardings=whole)
 
-    def freeze(self, params: Tree, spectral_stats: Tree, seed: int) -> Tree:
-        """The variables for sampling: exact singular values and standing statistics of these weights.
+    def freeze(self, params: Tree, seed: int) -> Tree:
+        """The variables for sampling: kernels divided by their exact singular values, and standing statistics.
 
         Args:
           params: weights to sample with.
-          spectral_stats: a tree of the right structure; its values do not matter.
           seed: of the latents that the moments are measured on.
         """
-        variables = {"params": params, "spectral_stats": self._converge(params, spectral_stats)}
+        variables = {"params": self._normalize(params)}
         keys = jax.random.split(stream(seed, "standing statistics"), self.standing_batches)
         return variables | {"batch_stats": standing_statistics([self._moments(variables, k) for k in keys])}
 

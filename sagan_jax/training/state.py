@@ -10,6 +10,7 @@ import optax
 
 from sagan_jax.models.generator import IMAGE_CHANNELS
 from sagan_jax.models.latent_prior import LatentPrior
+from sagan_jax.models.spectral_norm import initial_stats, normalize_frozen
 from sagan_jax.runtime.randomness import named
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.optimizers import Optimizers
@@ -32,11 +33,6 @@ class NetworkState:
     spectral_stats: Tree
     batch_stats: Tree
     opt_state: Tree
-
-    @property
-    def variables(self) -> dict[str, Tree]:
-        """What `Module.apply` takes."""
-        return {"params": self.params, "spectral_stats": self.spectral_stats, "batch_stats": self.batch_stats}
 
 
 @flax.struct.dataclass
@@ -64,20 +60,27 @@ def create_state(networks: Networks, optimizers: Optimizers, prior: LatentPrior,
     discriminator = networks.discriminator.init(named(key, "discriminator"), images, labels)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        generator=_network_state(generator, optimizers.generator),
-        discriminator=_network_state(discriminator, optimizers.discriminator),
+        generator=_network_state(generator, optimizers.generator, named(key, "generator's singular vectors")),
+        discriminator=_network_state(
+            discriminator, optimizers.discriminator, named(key, "discriminator's singular vectors")
+        ),
         # A copy, so that no two leaves share a buffer when the state is donated.
         ema_params=jax.tree.map(jnp.copy, generator["params"]),
     )
 
 
-def _network_state(variables: Tree, optimizer: optax.GradientTransformation) -> NetworkState:
+def _network_state(variables: Tree, optimizer: optax.GradientTransformation, key: jax.Array) -> NetworkState:
     return NetworkState(
         params=variables["params"],
-        spectral_stats=variables["spectral_stats"],
+        spectral_stats=initial_stats(variables["params"], key),
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
     )
+
+
+def frozen_variables(network: NetworkState) -> dict[str, Tree]:
+    """What `Module.apply` takes to use a network without changing it."""
+    return {"params": normalize_frozen(network.params, network.spectral_stats), "batch_stats": network.batch_stats}
 
 
 def apply_gradients(network: NetworkState, gradients: Tree, optimizer: optax.GradientTransformation) -> NetworkState:

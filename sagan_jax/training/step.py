@@ -1,6 +1,7 @@
 """One training step, pure: some discriminator updates, one generator update, the moving average."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,12 +14,13 @@ from ml_collections import ConfigDict
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.transforms import random_flip, to_signed_float
 from sagan_jax.models.latent_prior import LatentPrior
-from sagan_jax.models.spectral_norm import largest_sigma
+from sagan_jax.models.spectral_norm import largest_sigma, normalize_for_update
 from sagan_jax.runtime.randomness import named
+from sagan_jax.training.accumulation import loop, mean_gradients
 from sagan_jax.training.losses import AdversarialLoss, adversarial_loss
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.optimizers import Optimizers, build_optimizers
-from sagan_jax.training.state import NetworkState, TrainState, Tree, apply_gradients
+from sagan_jax.training.state import NetworkState, TrainState, Tree, apply_gradients, frozen_variables
 
 Metrics = dict[str, jax.Array]  # name -> [] float32
 
@@ -30,6 +32,7 @@ class Recipe:
     Attributes:
       networks, optimizers, loss: the modules and functions of the two players.
       prior: of the latents and labels that the generator is given.
+      spectral_epsilon: see `spectral_norm.normalize_for_update`.
       accumulation_steps: equal pieces of a batch whose gradients are averaged.
       ema_decay, ema_start_step: of the averaged generator.
       flip: mirror half of the real images.
@@ -41,6 +44,7 @@ class Recipe:
     optimizers: Optimizers
     loss: AdversarialLoss
     prior: LatentPrior
+    spectral_epsilon: float
     accumulation_steps: int
     ema_decay: float
     ema_start_step: int
@@ -60,6 +64,7 @@ def build_recipe(config: ConfigDict, class_frequencies: tuple[float, ...] = ()) 
         optimizers=build_optimizers(config),
         loss=adversarial_loss(config.train.loss),
         prior=LatentPrior(config.model.latent_size, config.model.num_classes, class_frequencies),
+        spectral_epsilon=config.model.spectral_epsilon,
         accumulation_steps=config.train.accumulation_steps,
         ema_decay=config.train.ema_decay,
         ema_start_step=config.train.ema_start_step,
@@ -82,14 +87,17 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch, key: jax.Array) 
       means over its S updates.
     """
     key = jax.random.fold_in(key, state.step)
+    updates, batch_size = batch.labels.shape
+    update_keys = jax.random.split(named(key, "discriminator"), updates)
+    flip_keys, latents_keys = jax.vmap(jax.random.split, out_axes=1)(update_keys)
+    fake = generate(recipe, state.generator, batch_size, latents_keys)
 
-    def update(discriminator: NetworkState, inputs: tuple[Batch, jax.Array]) -> tuple[NetworkState, Metrics]:
-        return discriminator_update(recipe, discriminator, state.generator, *inputs)
+    def update(discriminator: NetworkState, inputs: tuple[Batch, Batch, jax.Array]) -> tuple[NetworkState, Metrics]:
+        return discriminator_update(recipe, discriminator, *inputs)
 
-    update_keys = jax.random.split(named(key, "discriminator"), len(batch.labels))
-    discriminator, metrics = loop(recipe, update, state.discriminator, (batch, update_keys))
+    discriminator, metrics = loop(update, state.discriminator, (batch, fake, flip_keys), unroll=recipe.unroll)
     generator, generator_metrics = generator_update(
-        recipe, state.generator, discriminator, batch.labels.shape[1], named(key, "generator")
+        recipe, state.generator, discriminator, batch_size, named(key, "generator")
     )
     new_state = TrainState(
         step=state.step + 1,
@@ -101,47 +109,50 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch, key: jax.Array) 
     return new_state, metrics | attention_gates(new_state)
 
 
-def discriminator_update(
-    recipe: Recipe, discriminator: NetworkState, generator: NetworkState, real: Batch, key: jax.Array
-) -> tuple[NetworkState, Metrics]:
-    """One update of the discriminator on B real images [B, H, W, 3] uint8 and as many generated ones.
+def generate(recipe: Recipe, generator: NetworkState, batch_size: int, keys: jax.Array) -> Batch:
+    """Images [S, B, H, W, 3] float32 and labels [S, B] of the frozen generator, for S discriminator updates.
 
-    The generator is frozen: neither its singular vectors nor its running moments move.
+    In one pass, in which each update's images have batch-norm moments of their own.
     """
-    flip_key, latents_key = jax.random.split(key)
+    updates = len(keys)
+    drawn = jax.vmap(lambda key: recipe.prior.draw(batch_size, key))(keys)
+    # Image i belongs to update i mod S, which leaves a sharded batch where it is.
+    latents, labels = (x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for x in drawn)
+    module = recipe.networks.generator
+    module = module.clone(numerics=dataclasses.replace(module.numerics, moment_groups=updates))
+    images: Any = module.apply(frozen_variables(generator), latents, labels, train=True)
+    return Batch(*(x.reshape(batch_size, updates, *x.shape[1:]).swapaxes(0, 1) for x in (images, labels)))
+
+
+def discriminator_update(
+    recipe: Recipe, discriminator: NetworkState, real: Batch, fake: Batch, flip_key: jax.Array
+) -> tuple[NetworkState, Metrics]:
+    """One update of the discriminator on B real images [B, H, W, 3] uint8 and as many generated ones, float32."""
     real_images = to_signed_float(jnp.asarray(real.images))
     if recipe.flip:
         real_images = random_flip(real_images, flip_key)
-    latents, fake_labels = recipe.prior.draw(len(real.labels), latents_key)
-    fake_images: Any = recipe.networks.generator.apply(generator.variables, latents, fake_labels, train=True)
 
-    def loss_of(params: Tree, piece: Any) -> tuple[jax.Array, Any]:
+    def loss_of(weights: Tree, piece: Any) -> tuple[jax.Array, Metrics]:
         real_images, real_labels, fake_images, fake_labels = piece
-        # One call on both halves: they see the same weights and u moves once. Interleaved,
-        # so that a batch sharded over devices stays where it is.
-        logits, updated = recipe.networks.discriminator.apply(
-            discriminator.variables | {"params": params},
-            interleave(real_images, fake_images),
-            interleave(real_labels, fake_labels),
-            mutable=["spectral_stats"],
+        # One call on both halves, interleaved, so that a batch sharded over devices stays where it is.
+        logits: Any = recipe.networks.discriminator.apply(
+            {"params": weights}, interleave(real_images, fake_images), interleave(real_labels, fake_labels)
         )
         real_logits, fake_logits = logits[0::2], logits[1::2]
         boundary = recipe.loss.boundary
         loss = recipe.loss.discriminator(real_logits, fake_logits)
-        metrics = {
+        return loss, {
             "d_loss": loss,
             "real_logits": jnp.mean(real_logits),
             "fake_logits": jnp.mean(fake_logits),
             "d_accuracy": (jnp.mean(real_logits > boundary) + jnp.mean(fake_logits <= boundary)) / 2,
         }
-        return loss, (updated["spectral_stats"], metrics)
 
-    pieces = (real_images, real.labels, fake_images, fake_labels)
-    gradients, (spectral_stats, metrics) = mean_gradients(recipe, loss_of, discriminator.params, pieces)
-    metrics["d_gradient_norm"] = optax.tree.norm(gradients)
-    metrics["d_sigma_max"] = largest_sigma(spectral_stats)
-    discriminator = apply_gradients(discriminator, gradients, recipe.optimizers.discriminator)
-    return dataclasses.replace(discriminator, spectral_stats=spectral_stats), metrics
+    pieces = (real_images, real.labels, fake.images, fake.labels)
+    discriminator, metrics, sizes = update_network(
+        recipe, discriminator, recipe.optimizers.discriminator, loss_of, pieces
+    )
+    return discriminator, metrics | {f"d_{name}": value for name, value in sizes.items()}
 
 
 def generator_update(
@@ -151,67 +162,55 @@ def generator_update(
 
     With accumulation each piece has batch-norm moments of its own; running moments take their mean.
     """
-    pieces = recipe.prior.draw(batch_size, key)
+    judge = frozen_variables(discriminator)
 
-    def loss_of(params: Tree, piece: Any) -> tuple[jax.Array, Any]:
+    def loss_of(weights: Tree, piece: Any) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         latents, labels = piece
         fake_images, updated = recipe.networks.generator.apply(
-            generator.variables | {"params": params},
+            {"params": weights, "batch_stats": generator.batch_stats},
             latents,
             labels,
             train=True,
-            mutable=["spectral_stats", "batch_stats"],
+            mutable=["batch_stats"],
         )
-        fake_logits: Any = recipe.networks.discriminator.apply(discriminator.variables, fake_images, labels)
+        fake_logits: Any = recipe.networks.discriminator.apply(judge, fake_images, labels)
         loss = recipe.loss.generator(fake_logits)
-        return loss, (updated["spectral_stats"], updated["batch_stats"], {"g_loss": loss})
+        return loss, (updated["batch_stats"], {"g_loss": loss})
 
-    gradients, (spectral_stats, batch_stats, metrics) = mean_gradients(recipe, loss_of, generator.params, pieces)
-    metrics["g_gradient_norm"] = optax.tree.norm(gradients)
-    metrics["g_sigma_max"] = largest_sigma(spectral_stats)
-    generator = apply_gradients(generator, gradients, recipe.optimizers.generator)
-    return dataclasses.replace(generator, spectral_stats=spectral_stats, batch_stats=batch_stats), metrics
+    pieces = recipe.prior.draw(batch_size, key)
+    generator, (batch_stats, metrics), sizes = update_network(
+        recipe, generator, recipe.optimizers.generator, loss_of, pieces
+    )
+    generator = dataclasses.replace(generator, batch_stats=batch_stats)
+    return generator, metrics | {f"g_{name}": value for name, value in sizes.items()}
 
 
-def mean_gradients(
-    recipe: Recipe, loss_of: Callable[[Tree, Any], tuple[jax.Array, Any]], params: Tree, batch: Any
-) -> tuple[Tree, Any]:
-    """Gradients and auxiliary outputs of `loss_of(params, piece)`, averaged over the pieces of a batch.
+def update_network(
+    recipe: Recipe,
+    network: NetworkState,
+    optimizer: optax.GradientTransformation,
+    loss_of: Callable[[Tree, Any], tuple[jax.Array, Any]],
+    batch: Any,
+) -> tuple[NetworkState, Any, Metrics]:
+    """One update of a network: one step of the power iteration, then one of the optimiser.
 
-    Every piece starts from the same spectral_stats and weights, so all arrive at the same
-    new spectral_stats: accumulation still means one power iteration per update.
+    Args:
+      recipe: of the run.
+      network: before the update.
+      optimizer: of this network.
+      loss_of: from normalised weights and a piece of the batch to the loss and other outputs.
+      batch: cut into `recipe.accumulation_steps` pieces.
+
+    Returns:
+      The network after the update, the other outputs of `loss_of`, and how large gradient and kernels are.
     """
-    value_and_gradients = jax.grad(loss_of, has_aux=True)
-    count = recipe.accumulation_steps
-    if count == 1:
-        return value_and_gradients(params, batch)
-    # Piece i takes every count-th image from i on, which leaves a sharded batch where it is.
-    pieces = jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
-
-    def add_piece(total: Any, piece: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, value_and_gradients(params, piece)), None
-
-    first = jax.tree.map(lambda x: x[0], pieces)
-    shapes = jax.eval_shape(value_and_gradients, params, first)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    total, _ = loop(recipe, add_piece, zeros, pieces)
-    return jax.tree.map(lambda x: x / count, total)
-
-
-def loop(recipe: Recipe, body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any) -> tuple[Any, Any]:
-    """`jax.lax.scan`, or the same written out flat if `recipe.unroll`.
-
-    `scan(..., unroll=True)` is no substitute: it leaves a while loop of one turn, which
-    XLA:CPU opens only after it has chosen its slow convolutions.
-    """
-    length = len(jax.tree.leaves(inputs)[0])
-    if not (recipe.unroll or length == 1):
-        return jax.lax.scan(body, carry, inputs)
-    outputs = []
-    for i in range(length):
-        carry, output = body(carry, jax.tree.map(lambda x, i=i: x[i], inputs))
-        outputs.append(output)
-    return carry, jax.tree.map(lambda *each: jnp.stack(each), *outputs)
+    normalize = functools.partial(normalize_for_update, stats=network.spectral_stats, epsilon=recipe.spectral_epsilon)
+    weights, pull_back, spectral_stats = jax.vjp(normalize, network.params, has_aux=True)
+    gradients, outputs = mean_gradients(loss_of, weights, batch, recipe.accumulation_steps, unroll=recipe.unroll)
+    (gradients,) = pull_back(gradients)
+    sizes = {"gradient_norm": optax.tree.norm(gradients), "sigma_max": largest_sigma(spectral_stats)}
+    network = apply_gradients(network, gradients, optimizer)
+    return dataclasses.replace(network, spectral_stats=spectral_stats), outputs, sizes
 
 
 def interleave(first: jax.Array, second: jax.Array) -> jax.Array:

@@ -69,7 +69,7 @@ def open_trained(workdir: str, checkpoint: str, mesh: Mesh, batch_size: int | No
     if batch_size:
         config.sampling.batch_size = batch_size
     sampler = Sampler(recipe.networks.generator, recipe.prior, mesh, **config.sampling)
-    variables = sampler.freeze(state.ema_params, state.generator.spectral_stats, config.seed)
+    variables = sampler.freeze(state.ema_params, config.seed)
     return Trained(config, class_names, step, sampler, variables)
 
 

@@ -1,0 +1,77 @@
+"""The joined convolutions and their derivatives against the plain forms."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sagan_jax.models import convolution, resampling
+from sagan_jax.models.convolution import LAYOUT, spread
+from sagan_jax.models.layers import same_size
+from sagan_jax.models.resampling import convolve_mean_pool, max_pool, mean_pool, upsample, upsample_convolve
+
+
+def plain_convolve(x, kernel):
+    """By XLA alone, with its own derivatives."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+FORMS = {
+    "same size": (same_size, plain_convolve),
+    "upsample": (upsample_convolve, lambda x, kernel: plain_convolve(upsample(x), kernel)),
+    "pool": (convolve_mean_pool, lambda x, kernel: mean_pool(plain_convolve(x, kernel))),
+}
+
+
+@pytest.fixture(params=[1, 10**9], ids=["joined", "apart"], autouse=True)
+def _both_ways(request, monkeypatch):
+    monkeypatch.setattr(resampling, "FEWEST_POSITIONS", request.param)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def derivatives(function, x, kernel, weights):
+    """The value, both gradients, and the derivative of a gradient's length, as a gradient penalty needs it."""
+
+    def loss(x, kernel):
+        return jnp.sum(weights * function(x, kernel))
+
+    def penalty(x, kernel):
+        return jnp.sum(jnp.square(jax.grad(lambda x: jnp.sum(jnp.tanh(function(x, kernel))))(x)))
+
+    return function(x, kernel), jax.grad(loss, (0, 1))(x, kernel), jax.grad(penalty, (0, 1))(x, kernel)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(3, 4, 6, 5), (2, 2, 2, 1), (6, 8, 8, 3)])
+@pytest.mark.parametrize("most_positions", [8192, 40], ids=["whole", "in pieces"])
+def test_value_and_derivatives_equal_the_plain_form(form, shape, most_positions, monkeypatch):
+    monkeypatch.setattr(convolution, "MOST_POSITIONS", most_positions)
+    function, plain = FORMS[form]
+    x, kernel = jax.random.normal(jax.random.key(0), shape), jax.random.normal(jax.random.key(1), (3, 3, shape[-1], 7))
+    weights = jax.random.normal(jax.random.key(2), jax.eval_shape(function, x, kernel).shape)
+    derivatives.clear_cache()  # of what the patched numbers led to
+    found, expected = (derivatives(f, x, kernel, weights) for f in (function, plain))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()), found, expected)
+
+
+def test_spread_is_the_same_in_the_form_for_other_devices():
+    x, kernel = jax.random.normal(jax.random.key(0), (2, 3, 5, 4)), jax.random.normal(jax.random.key(1), (4, 4, 4, 6))
+    np.testing.assert_allclose(spread(x, kernel), convolution._spread(x, kernel), rtol=1e-4, atol=1e-5)
+
+
+def test_resampling():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(upsample(x), np.asarray(x).repeat(2, 1).repeat(2, 2))
+    np.testing.assert_array_equal(mean_pool(x)[0, :, :, 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_array_equal(max_pool(x)[0, :, :, 0], [[5, 7], [13, 15]])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bfloat16_stays_within_its_rounding(form):
+    function, plain = FORMS[form]
+    x, kernel = jax.random.normal(jax.random.key(0), (2, 8, 8, 16)), jax.random.normal(jax.random.key(1), (3, 3, 16, 8))
+    found, expected = function(x.astype(jnp.bfloat16), kernel), plain(x, kernel)
+    assert found.dtype == jnp.bfloat16
+    assert jnp.linalg.norm(found - expected) < 1e-2 * jnp.linalg.norm(expected)
