@@ -47,6 +47,7 @@ def default_config() -> ConfigDict:
     train.steps = 1_000_000  # generator updates in the whole run
     train.batch_size = 256  # images per update, over all devices
     train.discriminator_updates = 1  # per step (n_dis)
+    train.steps_per_call = 1  # steps that the devices take without the host; for steps of a few milliseconds
     train.accumulation_steps = 1  # pieces an update's batch is cut into to save memory
     train.loss = "hinge"  # or "non_saturating", "least_squares"
     train.ema_decay = 0.999  # of the averaged generator that makes the samples; rises to this, see step.py

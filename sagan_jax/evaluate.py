@@ -35,6 +35,7 @@ from sagan_jax.evaluation.image_sets import open_real, open_samples
 from sagan_jax.evaluation.reference import read_statistics
 from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
+from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import sha256_of, write_whole
@@ -93,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    keep_compiled_programs()
     return exit_status(lambda: evaluate(flags))
 
 

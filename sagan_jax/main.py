@@ -22,8 +22,10 @@ def main(argv: list[str]) -> int:
     """Runs the experiment that the flags name; returns the exit status."""
     if not flags.FLAGS["verbosity"].present:
         _quiet_libraries()
+    from sagan_jax.runtime.compilation_cache import keep_compiled_programs
     from sagan_jax.training.loop import DivergedError, train_and_evaluate
 
+    keep_compiled_programs()
     try:
         if len(argv) > 1:
             raise InputError(f"{argv[1]!r} is not a flag: write --config=FILE, --workdir=PATH or --config.FIELD=VALUE.")

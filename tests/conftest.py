@@ -21,7 +21,7 @@ from sagan_jax.data.digits import Digits  # noqa: E402
 from sagan_jax.data.pipeline import Pipeline  # noqa: E402
 from sagan_jax.runtime.randomness import stream  # noqa: E402
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated, to_global  # noqa: E402
-from sagan_jax.training.loop import compile_step  # noqa: E402
+from sagan_jax.training.dispatch import compile_steps  # noqa: E402
 from sagan_jax.training.state import create_state  # noqa: E402
 from sagan_jax.training.step import build_recipe  # noqa: E402
 
@@ -57,7 +57,7 @@ class Trainer:
     def __post_init__(self):
         self.recipe = build_recipe(self.config)
         self.mesh = make_mesh(jax.devices()[: self.devices])
-        self.step = compile_step(self.recipe, self.mesh, self.config.data.resolution)
+        self.step = compile_steps(self.recipe, self.mesh, self.config.data.resolution)
         self.pipeline = Pipeline(self.config, Digits(self.config.data.resolution))
 
     def fresh_state(self):
@@ -70,7 +70,7 @@ class Trainer:
     def run(self, state, steps):
         key, metrics = stream(self.config.seed, "train"), None
         for _ in range(steps):
-            state, metrics = self.step(state, None, self.batch(int(state.step)), key)
+            state, metrics = self.step(state, None, (self.batch(int(state.step)),), key)
         return state, metrics
 
 

@@ -106,12 +106,12 @@ def test_throughput_leaves_out_compilation_and_pauses():
         with throughput.waiting_for_data(lambda: True):
             now[0] += seconds / 4
         now[0] += seconds / 2
-        throughput.count_step()
+        throughput.count_steps(1)
     assert throughput.report() == {"steps_per_s": 1.0, "images_per_s": 64.0, "data_wait": 0.25}
     throughput.pause()
     for seconds in (30, 2):  # a picture is drawn before the first of these
         now[0] += seconds
-        throughput.count_step()
+        throughput.count_steps(1)
     assert throughput.report() == {"steps_per_s": 0.5, "images_per_s": 32.0, "data_wait": 0.0}
     assert throughput.report() == {}
 

@@ -32,6 +32,11 @@ def image_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
+def spread(mesh: Mesh, arrays: Any) -> Any:
+    """Inside a compiled function: a tree of arrays [B, ...] with B spread over the devices."""
+    return jax.lax.with_sharding_constraint(arrays, image_sharding(mesh))
+
+
 def to_global(sharding: NamedSharding, local: Any) -> Any:
     """A tree of this process's numpy slices as one tree of global arrays."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local)

@@ -25,15 +25,15 @@ class Throughput:
 
     @property
     def paused(self) -> bool:
-        """Whether the clock stands still until the next `count_step`."""
+        """Whether the clock stands still until the next `count_steps`."""
         return self._start is None
 
-    def count_step(self) -> None:
-        """Counts one step. The clock starts with the end of the first one, which compiles."""
+    def count_steps(self, number: int) -> None:
+        """Counts the steps of a call. The clock starts with the end of the first one, which compiles."""
         if self._start is None:
             self._start, self._waited = self._clock(), 0.0
         else:
-            self._steps += 1
+            self._steps += number
 
     @contextlib.contextmanager
     def waiting_for_data(self, idle: Callable[[], bool]) -> Iterator[None]:
@@ -77,9 +77,9 @@ class Progress:
         hidden = not sys.stderr.isatty()
         self._bar = tqdm.tqdm(total=total, initial=step, unit="step", dynamic_ncols=True, disable=hidden)
 
-    def advance(self) -> None:
-        """Counts one step."""
-        self._bar.update()
+    def advance(self, steps: int) -> None:
+        """Counts steps."""
+        self._bar.update(steps)
 
     def report(self, step: int, values: dict[str, float], speed: dict[str, float]) -> None:
         """Shows metrics of a step and the speed, as `Throughput.report` gives it."""

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +11,25 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from sagan_jax.data.batch import Batch
 from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
-from sagan_jax.data.residency import Feed, check_residency, open_feed, real_batch
+from sagan_jax.data.residency import Feed, check_residency, open_feed
 from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies, open_source
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated
+from sagan_jax.runtime.sharding import make_mesh, replicated
 from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.announcement import announce
+from sagan_jax.training.dispatch import call_lengths, compile_steps
 from sagan_jax.training.evaluation import Evaluator, open_comparison
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.sampling import Sampler
 from sagan_jax.training.state import TrainState, create_state
-from sagan_jax.training.step import Metrics, Recipe, build_recipe, train_step
+from sagan_jax.training.step import Metrics, Recipe, build_recipe
 from sagan_jax.training.validation import free_fields, validate_config
 
-StepFunction = Callable[[TrainState, Batch | None, Any, jax.Array], tuple[TrainState, Metrics]]
 SHOWN = ("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy")  # on the terminal, with the gammas
 
 
@@ -135,48 +134,46 @@ def initial_state(config: ConfigDict, recipe: Recipe, mesh: Mesh, checkpoints: C
 def train(run: Run, state: TrainState) -> TrainState:
     """Takes the steps that are left, from the first not yet taken to `train.steps`."""
     config, total = run.config, run.config.train.steps
-    first_step = int(state.step)
-    step_function = compile_step(run.recipe, run.feed.mesh, config.data.resolution)
+    step = int(state.step)
+    take_steps = compile_steps(run.recipe, run.feed.mesh, config.data.resolution)
     key = stream(config.seed, "train")
     throughput = Throughput(config.train.batch_size * config.train.discriminator_updates)
-    progress = Progress(first_step, total)
-    inputs = run.feed.inputs(first_step, total)
+    progress = Progress(step, total)
+    inputs = run.feed.inputs(step, total)
+    pictures_or_scores = (config.log.pictures_every_steps, config.eval.every_steps)
+    intervals = (config.log.every_steps, config.checkpoint.every_steps, *pictures_or_scores)
+    unreported: tuple[int, Metrics] | None = None
 
-    for step in range(first_step + 1, total + 1):
+    for length in call_lengths(step, total, config.train.steps_per_call, intervals):
         with throughput.waiting_for_data(idle=functools.partial(is_finished, state)):
-            step_inputs = next(inputs)
-        state, metrics = step_function(state, run.feed.resident, step_inputs, key)
+            call_inputs = tuple(itertools.islice(inputs, length))
+        state, metrics = take_steps(state, run.feed.resident, call_inputs, key)
+        step += length
+        if unreported:  # while the devices are busy with the next steps
+            report(run, *unreported, throughput, progress)
+            unreported = None
         if throughput.paused:
             jax.block_until_ready(metrics)  # so that compilation and pauses are not counted
-        throughput.count_step()
-        progress.advance()
+        throughput.count_steps(length)
+        progress.advance(length)
+
         last = step == total
-        if step % config.log.every_steps == 0 or last:
-            report(run, step, metrics, throughput, progress)
-        if step % config.checkpoint.every_steps == 0 or last:
+        save = last or is_due(config.checkpoint.every_steps, step)
+        stop = save or any(is_due(every, step) for every in pictures_or_scores)
+        if last or is_due(config.log.every_steps, step):
+            unreported = (step, metrics)
+        if stop and unreported:
+            report(run, *unreported, throughput, progress)
+            unreported = None
+        if save:
             check_finite(run, step, metrics)
             run.checkpoints.save(step, state)
-            throughput.pause()
-        if not last and (is_due(config.log.pictures_every_steps, step) or is_due(config.eval.every_steps, step)):
+        if stop and not last:
             show(run, step, state)
+        if stop:
             throughput.pause()
     progress.close()
     return state
-
-
-def compile_step(recipe: Recipe, mesh: Mesh, resolution: int) -> StepFunction:
-    """`train_step` over the mesh: state on every device and donated, batch spread over the devices.
-
-    The function takes the state, `Feed.resident`, the inputs of a step from `Feed.inputs`, and the run's key.
-    """
-
-    def step(state: TrainState, resident: Batch | None, inputs: Any, key: jax.Array) -> tuple[TrainState, Metrics]:
-        return train_step(recipe, state, real_batch(resident, inputs, resolution), key)
-
-    whole = replicated(mesh)
-    return jax.jit(
-        step, donate_argnums=0, in_shardings=(whole, whole, batch_sharding(mesh), whole), out_shardings=whole
-    )
 
 
 def is_due(every_steps: int, step: int) -> bool:

@@ -18,7 +18,7 @@ from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import normalize_exactly
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.runtime.sharding import image_sharding, replicated
+from sagan_jax.runtime.sharding import image_sharding, replicated, spread
 from sagan_jax.training.state import Tree
 
 
@@ -38,7 +38,7 @@ class Sampler:
         self.prior = prior
         self.batch_size = batch_size
         self.standing_batches = standing_batches
-        self.devices = mesh.devices.size
+        self.mesh = mesh
         spread, whole = image_sharding(mesh), replicated(mesh)
         self._normalize = jax.jit(normalize_exactly, out_shardings=whole)
         self._moments = jax.jit(self._random_batch_moments, out_shardings=whole)
@@ -82,7 +82,7 @@ class Sampler:
 
     def attention(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
         """Images [N, H, W, 3] uint8 and the attention weights [N, L, M] of each layer by its name; a few at a time."""
-        size = -(-len(labels) // self.devices) * self.devices
+        size = -(-len(labels) // self.mesh.devices.size) * self.mesh.devices.size
         return self._padded(self._maps, variables, latents, labels, size)
 
     def _padded(self, function: Any, variables: Tree, latents: np.ndarray, labels: np.ndarray, size: int) -> Any:
@@ -101,5 +101,5 @@ class Sampler:
         return to_uint8(images), maps
 
     def _random_batch_moments(self, variables: Tree, key: jax.Array) -> Tree:
-        latents, labels = self.prior.draw(self.batch_size, key)
+        latents, labels = spread(self.mesh, self.prior.draw(self.batch_size, key))
         return batch_moments(self.generator, variables, latents, labels)

@@ -36,6 +36,8 @@ class Recipe:
       accumulation_steps: equal pieces of a batch whose gradients are averaged.
       ema_decay, ema_start_step: of the averaged generator.
       flip: mirror half of the real images.
+      spread: asks for arrays [B, ...] that are made in the step to be spread over the devices; without it every
+        device would make and use all of them.
       unroll: lay the loops over updates and pieces out flat. For CPUs, where XLA runs the
         convolutions inside a loop on a single thread.
     """
@@ -50,6 +52,7 @@ class Recipe:
     ema_start_step: int
     flip: bool
     unroll: bool
+    spread: Callable[[Any], Any] = lambda arrays: arrays
 
 
 def build_recipe(config: ConfigDict, class_frequencies: tuple[float, ...] = ()) -> Recipe:
@@ -117,7 +120,7 @@ def generate(recipe: Recipe, generator: NetworkState, batch_size: int, keys: jax
     updates = len(keys)
     drawn = jax.vmap(lambda key: recipe.prior.draw(batch_size, key))(keys)
     # Image i belongs to update i mod S, which leaves a sharded batch where it is.
-    latents, labels = (x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for x in drawn)
+    latents, labels = recipe.spread(tuple(x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for x in drawn))
     module = recipe.networks.generator
     module = module.clone(numerics=dataclasses.replace(module.numerics, moment_groups=updates))
     images: Any = module.apply(frozen_variables(generator), latents, labels, train=True)
@@ -177,7 +180,7 @@ def generator_update(
         loss = recipe.loss.generator(fake_logits)
         return loss, (updated["batch_stats"], {"g_loss": loss})
 
-    pieces = recipe.prior.draw(batch_size, key)
+    pieces = recipe.spread(recipe.prior.draw(batch_size, key))
     generator, (batch_stats, metrics), sizes = update_network(
         recipe, generator, recipe.optimizers.generator, loss_of, pieces
     )

@@ -16,6 +16,7 @@ AT_LEAST_ONE = (
     "train.steps",
     "train.batch_size",
     "train.discriminator_updates",
+    "train.steps_per_call",
     "train.accumulation_steps",
     "sampling.batch_size",
     "sampling.standing_batches",
@@ -59,11 +60,12 @@ CHOICES = {
     "data.real_class_sampling": ("empirical", "uniform"),
     "data.residency": RESIDENCES,
 }
-# Fields, or groups of them, that no weight depends on. What data.source and data.split name is compared by contents.
+# Fields, or groups of them, that no weight depends on but by rounding. What data.source and data.split name is compared
+# by contents.
 FREE = (
     *("log", "checkpoint", "eval", "sampling"),
     *("data.source", "data.split", "data.data_dir", "data.cache_dir", "data.residency", "data.resident_gib"),
-    *("data.read_threads", "data.prefetch_steps"),
+    *("data.read_threads", "data.prefetch_steps", "model.rematerialize", "train.steps_per_call"),
 )
 
 

@@ -1,0 +1,26 @@
+"""Compiled programs are kept on disk, so that the same run starts at once the next time."""
+
+import hashlib
+import platform
+from pathlib import Path
+
+import jax
+
+LEAST_SECONDS = 1.0  # programs that compile faster are not kept
+
+
+def keep_compiled_programs() -> None:
+    """Keeps them in ~/.cache/sagan_jax/compiled, unless JAX_COMPILATION_CACHE_DIR names another folder."""
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        folder = Path("~/.cache/sagan_jax/compiled").expanduser() / _processor()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+
+
+def _processor() -> str:
+    """A name for what this processor can do: code for one may not run on another that shares the folder."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    abilities = {line for line in lines if line.partition(":")[0].strip() in ("model name", "flags", "Features")}
+    name = "".join(sorted(abilities)) or platform.processor()
+    return f"{platform.machine()}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
