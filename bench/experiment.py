@@ -1,0 +1,104 @@
+"""What the benchmarks share: a config of configs/, its compiled step, random images on the devices."""
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from sagan_jax.data.batch import Batch
+from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated
+from sagan_jax.training.dispatch import StepsFunction, compile_steps
+from sagan_jax.training.state import TrainState, create_state
+from sagan_jax.training.step import Recipe, build_recipe
+
+ROOT = Path(__file__).parents[1]
+
+
+def load_config(name: str, changes: Sequence[str] = ()) -> ConfigDict:
+    """The config configs/NAME.py, with changes such as "train.batch_size=8"."""
+    path = ROOT / "configs" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config()
+    for change in changes:
+        field, _, value = change.partition("=")
+        try:
+            config.update_from_flattened_dict({field: ast.literal_eval(value)})
+        except (ValueError, SyntaxError):
+            config.update_from_flattened_dict({field: value})
+    return config
+
+
+@dataclasses.dataclass
+class Experiment:
+    """A config on some devices.
+
+    Attributes:
+      config: its `model.num_classes` is known.
+      mesh: the devices.
+    """
+
+    config: ConfigDict
+    mesh: Mesh
+
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        """Of the config."""
+        return build_recipe(self.config)
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images of one step."""
+        return self.config.train.batch_size * self.config.train.discriminator_updates
+
+    def fresh_state(self) -> TrainState:
+        """On the devices."""
+        return jax.jit(self._create, out_shardings=replicated(self.mesh))(jax.random.key(0))
+
+    def abstract_state(self) -> TrainState:
+        """Its shapes."""
+        return jax.eval_shape(self._create, jax.random.key(0))
+
+    def take_steps(self) -> StepsFunction:
+        """The function of the training loop, newly made, so that nothing is compiled yet."""
+        return compile_steps(self.recipe, self.mesh, self.config.data.resolution)
+
+    def random_inputs(self) -> tuple[Any, ...]:
+        """Uint8 images and labels for one call, on the devices."""
+        random = np.random.default_rng(0)
+        images = random.integers(0, 256, (*self._shape, *self._image), np.uint8)
+        labels = random.integers(0, max(1, self.config.model.num_classes), self._shape, np.int32)
+        batch = jax.device_put(Batch(images, labels), batch_sharding(self.mesh))
+        return (batch,) * self.config.train.steps_per_call
+
+    def abstract_inputs(self) -> tuple[Any, ...]:
+        """Their shapes."""
+        images = jax.ShapeDtypeStruct((*self._shape, *self._image), np.uint8)
+        return (Batch(images, jax.ShapeDtypeStruct(self._shape, np.int32)),) * self.config.train.steps_per_call
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.config.train.discriminator_updates, self.config.train.batch_size
+
+    @property
+    def _image(self) -> tuple[int, int, int]:
+        return self.config.data.resolution, self.config.data.resolution, 3
+
+    def _create(self, key: jax.Array) -> TrainState:
+        return create_state(self.recipe.networks, self.recipe.optimizers, self.recipe.prior, key)
+
+
+def open_experiment(name: str, changes: Sequence[str] = (), devices: int | None = None) -> Experiment:
+    """The experiment of configs/NAME.py on the first so many devices, by default on all."""
+    return Experiment(load_config(name, changes), make_mesh(jax.devices()[:devices]))
