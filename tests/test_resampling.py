@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sagan_jax.models import convolution, resampling
-from sagan_jax.models.convolution import LAYOUT, spread
+from sagan_jax.models.convolution import LAYOUT
 from sagan_jax.models.layers import same_size
 from sagan_jax.models.resampling import convolve_mean_pool, max_pool, mean_pool, upsample, upsample_convolve
 
@@ -45,9 +45,10 @@ def derivatives(function, x, kernel, weights):
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", [(3, 4, 6, 5), (2, 2, 2, 1), (6, 8, 8, 3)])
-@pytest.mark.parametrize("most_positions", [8192, 40], ids=["whole", "in pieces"])
-def test_value_and_derivatives_equal_the_plain_form(form, shape, most_positions, monkeypatch):
-    monkeypatch.setattr(convolution, "MOST_POSITIONS", most_positions)
+@pytest.mark.parametrize("limits", [{}, {"MOST_POSITIONS": 40}, {"LARGE_KERNEL": 1}], ids=["", "pieces", "patches"])
+def test_value_and_derivatives_equal_the_plain_form(form, shape, limits, monkeypatch):
+    for name, limit in limits.items():
+        monkeypatch.setattr(convolution, name, limit)
     function, plain = FORMS[form]
     x, kernel = jax.random.normal(jax.random.key(0), shape), jax.random.normal(jax.random.key(1), (3, 3, shape[-1], 7))
     weights = jax.random.normal(jax.random.key(2), jax.eval_shape(function, x, kernel).shape)
@@ -56,9 +57,17 @@ def test_value_and_derivatives_equal_the_plain_form(form, shape, most_positions,
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()), found, expected)
 
 
-def test_spread_is_the_same_in_the_form_for_other_devices():
-    x, kernel = jax.random.normal(jax.random.key(0), (2, 3, 5, 4)), jax.random.normal(jax.random.key(1), (4, 4, 4, 6))
-    np.testing.assert_allclose(spread(x, kernel), convolution._spread(x, kernel), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("form", FORMS)
+def test_the_forms_for_other_devices_are_the_same(form, monkeypatch):
+    function, plain = FORMS[form]
+    monkeypatch.setattr(
+        convolution, "_by_platform", lambda cpu, default, *fixed: lambda *arrays: default(*arrays, *fixed)
+    )
+    x, kernel = jax.random.normal(jax.random.key(0), (2, 4, 6, 5)), jax.random.normal(jax.random.key(1), (3, 3, 5, 7))
+    weights = jax.random.normal(jax.random.key(2), jax.eval_shape(function, x, kernel).shape)
+    derivatives.clear_cache()
+    found, expected = (derivatives(f, x, kernel, weights) for f in (function, plain))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()), found, expected)
 
 
 def test_resampling():

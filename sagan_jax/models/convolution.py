@@ -2,12 +2,13 @@
 
 `convolve(x, k)` is linear in x and in k. Its adjoint in x is `spread`, up to the order of the kernel, and that in
 k is `kernel_gradient`: each of the three has the other two as its gradients. So all that a network computes, forward
-and back, are these three. cuDNN and TPUs know each of them; for XLA's CPU backend two are written in another way.
+and back, are these three. cuDNN and TPUs know each of them; for XLA's CPU backend they are written in other ways.
 
 Stride 1 goes with an odd kernel and keeps the side; stride 2 goes with a 4x4 kernel and halves it, `spread` doubles it.
 """
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +16,16 @@ import jax
 import jax.numpy as jnp
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-MOST_POSITIONS = 8192  # in one kernel gradient on a CPU, where the matrix product that XLA makes of more is slow
+
+# For CPUs: numbers in a kernel, and positions of a batch at the lower resolution, from and up to which a product of
+# patches is faster than a convolution, and up to which one product makes a kernel gradient.
+LARGE_KERNEL, FEW_POSITIONS, MOST_POSITIONS = 2**20, 1024, 8192
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """x [B, stride * H, stride * W, C], kernel [k, k, C, F] -> [B, H, W, F]."""
-    return _convolve(x, kernel, stride)
+    return _by_platform(_convolve_on_cpu, _convolve, stride)(x, kernel)
 
 
 @jax.custom_vjp
@@ -30,13 +34,12 @@ def spread(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     The result is that of convolving x with a zero after each of its pixels.
     """
-    return jax.lax.platform_dependent(x, kernel, cpu=_spread_by_squares, default=_spread)
+    return _by_platform(_spread_by_squares, _spread)(x, kernel)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int) -> jax.Array:
     """The gradient [size, size, C, F] of the kernel of `convolve`, given that of its result [B, H, W, F]."""
-    whole = functools.partial(_kernel_gradient, size=size, stride=stride)
-    return jax.lax.platform_dependent(x, gradient, cpu=functools.partial(_in_pieces, whole), default=whole)
+    return _by_platform(_kernel_gradient_on_cpu, _kernel_gradient, size, stride)(x, gradient)
 
 
 def mirrored(kernel: jax.Array) -> jax.Array:
@@ -44,9 +47,23 @@ def mirrored(kernel: jax.Array) -> jax.Array:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
+def _by_platform(cpu: Callable[..., jax.Array], default: Callable[..., jax.Array], *fixed: int) -> Callable[..., Any]:
+    """The function for CPUs or that for other devices, chosen when it is compiled; `fixed` are its last arguments."""
+
+    def chosen(*arrays: jax.Array) -> Any:
+        return jax.lax.platform_dependent(
+            *arrays, cpu=lambda *arrays: cpu(*arrays, *fixed), default=lambda *arrays: default(*arrays, *fixed)
+        )
+
+    return chosen
+
+
 def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
-    x_gradient = _input_gradient(gradient, kernel, 1) if stride == 1 else spread(gradient, mirrored(kernel))
+    if stride == 2:
+        x_gradient = spread(gradient, mirrored(kernel))
+    else:
+        x_gradient = _by_platform(_input_gradient_on_cpu, _input_gradient, stride)(gradient, kernel)
     return x_gradient, kernel_gradient(x, gradient, kernel.shape[0], stride)
 
 
@@ -79,7 +96,7 @@ def _spread(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int) -> jax.Array:
     shape = (size, size, x.shape[-1], gradient.shape[-1])
-    return _adjoint(lambda kernel: _convolve(x, kernel, stride), shape, gradient)
+    return _adjoint(functools.partial(_convolve, x, stride=stride), shape, gradient)
 
 
 def _adjoint(function: Callable[[jax.Array], jax.Array], shape: tuple[int, ...], y: jax.Array) -> jax.Array:
@@ -99,12 +116,35 @@ def _spread_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return squares.reshape(batch, 2 * height + 2, 2 * width + 2, features)[:, 1:-1, 1:-1]
 
 
-def _in_pieces(whole: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """The sum of a kernel gradient over pieces of the batch: XLA:CPU makes a single matrix product of each."""
+def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """As one matrix product where a large kernel meets few positions, for which XLA:CPU's convolutions are slow."""
+    size, channels, features = kernel.shape[1:]
+    batch, height, width = x.shape[0], x.shape[1] // stride, x.shape[2] // stride
+    if size == 1 or kernel.size < LARGE_KERNEL or batch * height * width > FEW_POSITIONS:
+        return _convolve(x, kernel, stride)
+    margin = (size - 1) // 2
+    x = jnp.pad(x, ((0, 0), (margin, size // 2), (margin, size // 2), (0, 0)))
+    shifts = itertools.product(range(size), repeat=2)
+    patches = [x[:, i : i + stride * height : stride, j : j + stride * width : stride] for i, j in shifts]
+    flat = jnp.concatenate(patches, axis=-1).reshape(-1, size * size * channels)
+    return (flat @ kernel.reshape(-1, features)).reshape(batch, height, width, features)
+
+
+def _input_gradient_on_cpu(gradient: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    return _convolve_on_cpu(gradient, mirrored(kernel), stride)
+
+
+def _kernel_gradient_on_cpu(x: jax.Array, gradient: jax.Array, size: int, stride: int) -> jax.Array:
+    """The sum over pieces of the batch: XLA makes a matrix product of each, and of the whole a slow one."""
+    shape = (size, size, x.shape[-1], gradient.shape[-1])
     batch, height, width, _ = gradient.shape
     pieces = min(batch, -(-batch * height * width // MOST_POSITIONS))
     while batch % pieces:
         pieces += 1
     # Piece i takes every n-th image from i on, which leaves a sharded batch where it is.
     x, gradient = (a.reshape(batch // pieces, pieces, *a.shape[1:]) for a in (x, gradient))
-    return functools.reduce(jnp.add, [whole(x[:, i], gradient[:, i]) for i in range(pieces)])
+    parts = [
+        _adjoint(functools.partial(_convolve_on_cpu, x[:, i], stride=stride), shape, gradient[:, i])
+        for i in range(pieces)
+    ]
+    return functools.reduce(jnp.add, parts)
