@@ -113,8 +113,9 @@ def largest_sigma(stats: Tree) -> jax.Array:
 
 
 def _kernels(params: Tree) -> dict[Path, jax.Array]:
+    """By layer in the order of their names: that of fresh weights depends on how the modules were called."""
     flat = flax.traverse_util.flatten_dict(params)
-    return {path[:-1]: value for path, value in flat.items() if path[-1] == KERNEL}
+    return {path[:-1]: value for path, value in sorted(flat.items()) if path[-1] == KERNEL}
 
 
 def _of_equal_shape(kernels: dict[Path, jax.Array]) -> Iterable[list[Path]]:
