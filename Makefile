@@ -17,7 +17,7 @@ demo-report: $(VENV)/installed
 test: test-fast test-slow
 
 test-fast: $(VENV)/installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist=loadfile
 
 test-slow: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -m slow

@@ -31,10 +31,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "peer32_apart": ("peer", "--config=cifar32", "--batch=64", *PEER, "--compile=reduce-overhead"),
 }
 # The same on a CPU in a minute, to see that everything works.
-SMALL = ("--set=model.generator.channels=4", "--set=model.discriminator.channels=4", "--set=train.batch_size=8")
+NARROW = ("--set=model.generator.channels=4", "--set=model.discriminator.channels=4")
+SMALL = (*NARROW, "--set=train.batch_size=8")
 SMALLEST: dict[str, tuple[str, ...]] = {
     "step": (*STEP, "--config=digits", *SMALL, "--rounds=2", "--seconds=0.2"),
-    "correct": (*CORRECT, "--config=digits", "--batch-size=4"),
+    "correct": (*CORRECT, "--config=digits", *NARROW, "--batch-size=4"),
     "operations": ("operations.py", "--config=digits", *SMALL),
     "peer": ("peer", "--config=cifar32", "--batch=1", "--device=cpu", "--steps=1", "--warmup=1"),
 }

@@ -1,6 +1,6 @@
 """Whether an accelerator computes what a CPU computes in float32: generated images, losses and all gradients.
 
-python bench/correctness.py [--config=imagenet128] [--batch-size=8] [--json=FILE]
+python bench/correctness.py [--config=imagenet128] [--batch-size=8] [--set=FIELD=VALUE ...] [--json=FILE]
 
 One step from the same weights and keys, in float32 (without TF32) and in bfloat16. An error is
 |found - expected| / |expected| over all numbers of a kind. Exits with 1 if one is above its bound.
@@ -32,14 +32,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--config", default="imagenet128", help="name of a file of configs/")
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--json", type=Path, help="file that the line of JSON is added to")
     flags = parser.parse_args()
     jax.config.update("jax_default_matmul_precision", "highest")
-    expected = computed(flags.config, flags.batch_size, "float32", jax.devices("cpu")[0])
+    compute = functools.partial(computed, flags.config, flags.set, flags.batch_size)
+    expected = compute("float32", jax.devices("cpu")[0])
     figures: dict[str, Any] = {"config": flags.config, "device": jax.devices()[0].device_kind, "jax": jax.__version__}
     right = True
     for dtype in BOUNDS:
-        found = computed(flags.config, flags.batch_size, dtype, jax.devices()[0])
+        found = compute(dtype, jax.devices()[0])
         figures[dtype] = {kind: error(found[kind], expected[kind]) for kind in KINDS}
         for kind, bound in zip(KINDS, BOUNDS[dtype], strict=True):
             value = figures[dtype][kind]
@@ -52,10 +54,11 @@ def main() -> None:
     sys.exit(not right)
 
 
-def computed(config: str, batch_size: int, dtype: str, device: jax.Device) -> dict[str, Any]:
+def computed(config: str, settings: list[str], batch_size: int, dtype: str, device: jax.Device) -> dict[str, Any]:
     """Generated images, logits, losses and both networks' gradients of one step on a device."""
     # The generator's gradients come after the discriminator's update, which must not carry its rounding errors over.
     changes = [
+        *settings,
         f"train.batch_size={batch_size}",
         f"model.compute_dtype={dtype}",
         "optimizer.discriminator.learning_rate=1e-20",

@@ -59,10 +59,11 @@ class Trainer:
         self.mesh = make_mesh(jax.devices()[: self.devices])
         self.step = compile_steps(self.recipe, self.mesh, self.config.data.resolution)
         self.pipeline = Pipeline(self.config, Digits(self.config.data.resolution))
+        create = functools.partial(create_state, self.recipe.networks, self.recipe.optimizers, self.recipe.prior)
+        self.create = jax.jit(create, out_shardings=replicated(self.mesh))
 
     def fresh_state(self):
-        create = functools.partial(create_state, self.recipe.networks, self.recipe.optimizers, self.recipe.prior)
-        return jax.jit(create, out_shardings=replicated(self.mesh))(stream(self.config.seed, "initial weights"))
+        return self.create(stream(self.config.seed, "initial weights"))
 
     def batch(self, step):
         return to_global(batch_sharding(self.mesh), self.pipeline.batch_for_step(step))
@@ -72,6 +73,14 @@ class Trainer:
         for _ in range(steps):
             state, metrics = self.step(state, None, (self.batch(int(state.step)),), key)
         return state, metrics
+
+
+@pytest.fixture(scope="module")
+def hasty_compilation():
+    """For many programs that run a few times: compiled in half the time, and slower to run."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="session", params=["array_record", "tfrecord"])

@@ -17,6 +17,8 @@ from sagan_jax.training.dispatch import call_lengths, compile_steps
 from sagan_jax.training.state import create_state
 from sagan_jax.training.step import build_recipe
 
+pytestmark = pytest.mark.usefixtures("hasty_compilation")
+
 
 @pytest.mark.parametrize(
     ("first", "last", "most", "intervals", "expected"),

@@ -1,13 +1,16 @@
 """Pictures, metrics, the writer, the workdir and timing."""
 
 import json
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.pictures import POINT_COLORS, attention_picture, distinct_queries, sample_sheet
 from sagan_jax.runtime.timing import Throughput, duration
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
@@ -118,3 +121,19 @@ def test_throughput_leaves_out_compilation_and_pauses():
 
 def test_duration():
     assert [duration(s) for s in (61, 3661, 90000)] == ["0:01:01", "1:01:01", "1d 1:00:00"]
+
+
+def test_compiled_programs_are_kept_where_nothing_else_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in names}
+    try:
+        keep_compiled_programs()
+        assert jax.config.values["jax_compilation_cache_dir"] == before["jax_compilation_cache_dir"]
+        jax.config.update("jax_compilation_cache_dir", None)
+        keep_compiled_programs()
+        folder = Path(jax.config.values["jax_compilation_cache_dir"])
+        assert folder.parent == tmp_path / ".cache" / "sagan_jax" / "compiled"
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

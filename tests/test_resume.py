@@ -14,6 +14,8 @@ from sagan_jax.runtime.sharding import make_mesh, replicated
 from sagan_jax.training.loop import DivergedError, initial_state, prepare, train, train_and_evaluate
 from sagan_jax.training.step import build_recipe
 
+pytestmark = pytest.mark.usefixtures("hasty_compilation")
+
 
 def newest_state(workdir, config):
     checkpoints = Checkpoints(workdir / "checkpoints", 1, 100)

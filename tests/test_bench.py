@@ -1,0 +1,69 @@
+"""The benchmarks run, in their smallest form, and their figures make sense."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, Trainer, load_config
+
+from sagan_jax.models import resampling
+
+pytestmark = pytest.mark.slow
+
+
+def run(program, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
+    process = subprocess.run([program, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """But the PyTorch peer, which needs torch."""
+    file = tmp_path_factory.mktemp("gpu") / "found.json"
+    assert run("bench/gpu.sh", str(file), "--smallest").count("exit 0") == 3
+    return json.loads(file.read_text())["parts"]
+
+
+def test_gpu_benchmarks_in_their_smallest_form(parts):
+    assert set(parts) == {"step", "correct", "operations"}
+    step, correct, operations = (parts[name]["found"][0] for name in ("step", "correct", "operations"))
+    assert 0 < step["mfu"] < 1.5
+    assert step["compile_s_cached"] < step["compile_s_cold"]
+    assert step["real_images_per_s"] == pytest.approx(8000 / step["ms_median"])
+    assert len(step["top_kernels"]) > 5
+    assert set(correct["float32"].values()) == {0.0}  # a CPU against itself
+    assert all(0 < error < 0.3 for error in correct["bfloat16"].values())
+    assert {row[1] for row in operations["operations"]} == {"joined", "apart", "same size", "attention"}
+
+
+def test_work_grows_linearly_with_the_batch(parts, tmp_path):
+    run(
+        *(sys.executable, "bench/sweep.py", "--config=digits", "--vary=train.batch_size=16"),
+        *("--set=model.generator.channels=4", "--set=model.discriminator.channels=4", f"--json={tmp_path / 'rows'}"),
+    )
+    (row,) = (json.loads(line) for line in (tmp_path / "rows").read_text().splitlines())
+    assert row["batch_size"] == row["value"] == 16
+    of_half_the_batch = parts["step"]["found"][0]["gflop_per_image"]
+    assert 0.8 * of_half_the_batch < row["gflop_per_image"] < of_half_the_batch  # the optimiser's work is shared
+
+
+def test_joined_and_plain_convolutions_learn_the_digits_alike(monkeypatch):
+    """Mean losses over the last 100 of 200 steps; single steps differ, since the game amplifies rounding."""
+    losses = {}
+    for form, fewest in (("joined", 1), ("plain", 10**9)):
+        monkeypatch.setattr(resampling, "FEWEST_POSITIONS", fewest)
+        trainer = Trainer(load_config("digits"))
+        state, rows = trainer.fresh_state(), []
+        for _ in range(200):
+            state, metrics = trainer.run(state, 1)
+            rows.append([float(metrics["d_loss"]), float(metrics["g_loss"])])
+        losses[form] = np.asarray(rows)
+    joined, plain = losses["joined"], losses["plain"]
+    np.testing.assert_allclose(joined[:3], plain[:3], rtol=1e-3, atol=1e-3)
+    noise = plain[100:].std(axis=0)
+    assert (np.abs(joined[100:].mean(axis=0) - plain[100:].mean(axis=0)) < noise).all()
