@@ -23,8 +23,8 @@ from sagan_jax.evaluation.comparison import Real, compare
 from sagan_jax.features.extraction import extract_features
 from sagan_jax.features.extractor import Extractor, inception_extractor
 from sagan_jax.metrics.inception import SIDE, Inception
+from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.evaluation import generated_images
-from sagan_jax.training.sampling import Sampler
 
 
 def main() -> None:

@@ -1,7 +1,13 @@
-"""The one exception for input that a person can correct, and what programs make of it."""
+"""The exception for input that a person can correct, and the exit statuses of programs; docs/runbook.md lists them."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+FAILED, BAD_INPUT, DIVERGED = 1, 2, 3
+RUN_AGAIN = 75  # asked to stop, and everything is saved; the number of sysexits.h for "try again later"
+HUNG = 76  # no progress; can be run again
+INTERRUPTED = 130  # at once, by a second Ctrl-C
 
 
 class InputError(ValueError):
@@ -12,15 +18,45 @@ class InputError(ValueError):
     """
 
 
+class DivergedError(RuntimeError):
+    """A loss or a gradient is not finite, or too large."""
+
+
+class FailedError(RuntimeError):
+    """Something around the program failed, and the same again may succeed: a full disk, a machine that is gone."""
+
+
+class StoppedError(Exception):
+    """The run was asked to stop; what it has done is saved."""
+
+
 def exit_status(program: Callable[[], None]) -> int:
-    """Runs a program; 0, or after bad input 2 and one sentence on standard error."""
+    """Runs a program and returns 0, or one of the statuses above with one sentence on standard error."""
     try:
         program()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _said(f"error: {error}", BAD_INPUT)
+    except DivergedError as error:
+        return _said(f"error: {error}", DIVERGED)
+    except FailedError as error:
+        return _said(f"error: {error}", FAILED)
+    except StoppedError as error:
+        return _said(str(error), RUN_AGAIN)
+    except KeyboardInterrupt:
+        return _said("\nstopped at once: run the same command again to go on", INTERRUPTED)
+    return 0
+
+
+@contextlib.contextmanager
+def files_as_given() -> Iterator[None]:
+    """Within it every file is one that the user named: those that cannot be read or written raise InputError."""
+    try:
+        yield
     except OSError as error:
         where, reason = error.filename or "a file", error.strerror or error
-        print(f"error: {where} cannot be used ({reason}): give another path.", file=sys.stderr)
-        return 2
-    return 0
+        raise InputError(f"{where} cannot be used ({reason}): give another path.") from error
+
+
+def _said(text: str, status: int) -> int:
+    print(text, file=sys.stderr)
+    return status

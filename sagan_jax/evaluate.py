@@ -2,6 +2,8 @@
 
 python -m sagan_jax.evaluate --workdir=RUN [--checkpoint=newest|best|STEP] [--features=inception2015]
 python -m sagan_jax.evaluate --fake=DIR|ZIP|NPZ --real=DATASET|DIR|ZIP|NPZ
+
+Several processes share the work as in training; see sagan_jax/main.py for their flags.
 """
 
 import argparse
@@ -10,17 +12,17 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource
-from sagan_jax.errors import InputError, exit_status
+from sagan_jax.errors import InputError, exit_status, files_as_given
 from sagan_jax.evaluation.comparison import (
     SHOWN_SAMPLES,
     Generated,
@@ -37,10 +39,11 @@ from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
 from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.pictures import encoded_png
+from sagan_jax.runtime.processes import add_process_flags, is_first, join_processes, run_to_the_end
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.runtime.storage import sha256_of, write_whole
+from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
 from sagan_jax.training.evaluation import evaluation_file, generated_images
-from sagan_jax.training.trained import NEWEST, open_trained
+from sagan_jax.training.trained import NEWEST, open_trained, run_config
 
 MOST = 10_000_000  # images to compare
 
@@ -77,6 +80,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="where the scores are written as JSON, and as .png the real images nearest to samples",
     )
+    add_process_flags(parser)
     flags = parser.parse_args(arguments)
     if flags.fake is not None and not flags.real:
         parser.error("--fake goes with --real: name the real images to compare with")
@@ -95,7 +99,13 @@ def main(arguments: list[str] | None = None) -> int:
     logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     keep_compiled_programs()
-    return exit_status(lambda: evaluate(flags))
+
+    def program() -> None:
+        join_processes(flags.coordinator, flags.processes, flags.process)
+        with files_as_given():
+            evaluate(flags)
+
+    return run_to_the_end(lambda: exit_status(program))
 
 
 class Subject(NamedTuple):
@@ -110,7 +120,7 @@ class Subject(NamedTuple):
 
     data: ConfigDict
     generated: Callable[[ImageSource | None], Generated]
-    result: Path
+    result: epath.Path
     real: str
 
 
@@ -125,50 +135,53 @@ def evaluate(flags: argparse.Namespace) -> None:
     extractor, generated, real = open_comparison(flags, subject, mesh)
     evaluation, fake = compare(extractor, real, generated, mesh)
     print("\n".join(evaluation.lines()))
-    evaluation.save(subject.result)
+    if is_first():
+        evaluation.save(subject.result)
     print(f"written to {subject.result}")
     images, _ = next(generated.batches())
     sheet = neighbour_sheet(real, fake, images[:SHOWN_SAMPLES], extractor.name)
-    if sheet is not None:
+    if sheet is not None and is_first():
         picture = subject.result.with_suffix(".png")
         write_whole(picture, encoded_png(sheet))
         print(f"look at {picture}: are samples copies of real images?")
 
 
-def check_result(file: Path) -> None:
+def check_result(file: epath.Path) -> None:
     """Makes the folder of a result file. Raises InputError if it could not be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--out={file} cannot be written ({error.strerror}): give another --out=FILE.") from error
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
+    if file.is_dir() or not (is_remote(file) or os.access(file.parent, os.W_OK)):
         raise InputError(f"--out={file} is a folder or lies in one that cannot be written to: give --out=FILE.json.")
 
 
 def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
     """The generator of a run."""
-    trained = open_trained(flags.workdir, flags.checkpoint, mesh, flags.batch_size)
-    workdir = Path(flags.workdir).expanduser()
+    model = open_trained(flags.workdir, flags.checkpoint, mesh, flags.batch_size)
+    workdir = epath.Path(flags.workdir).expanduser()
 
     def generated(real: ImageSource | None) -> Generated:
-        labelled = real is not None and real.class_names == trained.class_names
+        labelled = real is not None and real.class_names == model.card.class_names
         found = generated_images(
-            trained.sampler,
-            trained.variables,
+            model.sampler,
+            model.variables,
             flags.samples,
             flags.seed,
-            labelled=labelled and trained.config.model.num_classes > 1,
+            labelled=labelled and model.card.num_classes > 1,
             truncation=flags.truncation,
         )
-        found.facts.update(run=flags.workdir, step=trained.step)
+        found.facts.update(run=flags.workdir, step=model.card.step)
         return found
 
     # Another protocol has another file, so that scores are not overwritten by others.
     asked = [flags.real, flags.weights, flags.resize, flags.samples, flags.real_images, flags.seed, flags.truncation]
     variant = hashlib.sha256(str([*asked, flags.split, flags.data_dir]).encode()).hexdigest()[:8]
-    default = evaluation_file(workdir, trained.step, flags.features, variant)
-    result = Path(flags.out).expanduser() if flags.out else default
-    return Subject(trained.config.data, generated, result, flags.real or trained.config.data.source)
+    assert model.card.step is not None
+    default = evaluation_file(workdir, model.card.step, flags.features, variant)
+    result = epath.Path(flags.out).expanduser() if flags.out else default
+    data = run_config(model.card).data
+    return Subject(data, generated, result, flags.real or data.source)
 
 
 def samples_subject(flags: argparse.Namespace) -> Subject:
@@ -176,8 +189,8 @@ def samples_subject(flags: argparse.Namespace) -> Subject:
     samples = open_samples(flags.fake)
     data = default_config().data
     data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
-    default = Path(f"{Path(flags.fake).expanduser().absolute()}-{flags.features.replace(':', '-')}.json")
-    result = Path(flags.out).expanduser() if flags.out else default
+    default = epath.Path(f"{epath.Path(flags.fake).expanduser().absolute()}-{flags.features.replace(':', '-')}.json")
+    result = epath.Path(flags.out).expanduser() if flags.out else default
     return Subject(data, lambda real: samples_of(samples, real, flags.batch_size), result, flags.real)
 
 
@@ -187,7 +200,7 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
         subject.data.split = flags.split
     if flags.data_dir is not None:
         subject.data.data_dir = flags.data_dir
-    path = Path(subject.real).expanduser()
+    path = epath.Path(subject.real).expanduser()
     statistics = read_statistics(path) if path.suffix == ".npz" else None
     source = None if statistics else open_real(subject.data, subject.real)
     generated = subject.generated(source)

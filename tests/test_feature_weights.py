@@ -15,8 +15,8 @@ from sagan_jax.errors import InputError
 from sagan_jax.features import inception_weights
 from sagan_jax.features.inception_weights import find_weights, inception_params, torch_name
 from sagan_jax.features.resnet56 import ResNet56, variables_of
-from sagan_jax.features.weight_files import read_weights
 from sagan_jax.metrics.inception import Inception
+from sagan_jax.weights.files import read_weights
 
 GOLDEN = ROOT / "tests" / "golden"
 RESNET = DATA / "features" / "resnet56_cifar10.npz"

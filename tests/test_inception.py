@@ -10,8 +10,8 @@ from conftest import DATA
 from PIL import Image
 
 from sagan_jax.features.inception_weights import inception_params
-from sagan_jax.features.weight_files import read_weights
 from sagan_jax.metrics.inception import SIDE, Inception, normalised
+from sagan_jax.weights.files import read_weights
 
 WEIGHTS = DATA / "features" / "inception2015_mixed7.npz"
 # The first eight of the 768 features, their sum and their norm, by an independent implementation.

@@ -4,10 +4,10 @@ import dataclasses
 import json
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 
 import sagan_jax
 from sagan_jax.errors import InputError
@@ -42,8 +42,13 @@ class Evaluation:
         """The score of a kind. Raises KeyError if it could not be measured."""
         return {score.kind: score.value for score in self.scores}[kind]
 
-    def save(self, file: Path) -> None:
-        """Writes everything as JSON."""
+    def save(self, file: epath.Path) -> None:
+        """Writes everything as JSON, for `read_evaluation`."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, self.encoded())
+
+    def encoded(self) -> bytes:
+        """The JSON file."""
         scores = {score.key: dataclasses.asdict(score) for score in self.scores}
         content = {
             "scores": scores,
@@ -52,8 +57,7 @@ class Evaluation:
             "seconds": {part: round(value, 2) for part, value in self.seconds.items()},
             "versions": {"sagan_jax": sagan_jax.__version__, "jax": jax.__version__},
         }
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, (json.dumps(content, indent=2) + "\n").encode())
+        return (json.dumps(content, indent=2) + "\n").encode()
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -70,7 +74,7 @@ class Evaluation:
             yield textwrap.fill(f"  note: {caution}", 110, subsequent_indent="        ")
 
 
-def read_evaluation(file: Path) -> Evaluation:
+def read_evaluation(file: epath.Path) -> Evaluation:
     """What `Evaluation.save` wrote. Raises InputError if the file is damaged."""
     try:
         content = json.loads(file.read_text())

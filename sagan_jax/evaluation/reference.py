@@ -20,6 +20,7 @@ from sagan_jax.features.extraction import FeatureSet, extract_features, in_memor
 from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.frechet import Statistics
 from sagan_jax.metrics.moments import Moments
+from sagan_jax.runtime.processes import is_first, true_of_all
 from sagan_jax.runtime.storage import write_whole
 
 FORMAT = 1  # rises when the same images would give other features, or other files
@@ -42,12 +43,10 @@ def reference_features(
     identity = json.dumps([FORMAT, extractor.name, extractor.facts, source.content_hash(), len(indices)])
     cache = Path(cache_dir or "~/.cache/sagan_jax").expanduser() / "features"
     folder = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    if folder.exists():
-        try:
-            return _load(folder, len(indices))
-        except Exception:  # damaged files may make readers raise anything
-            print(f"note: {folder} is damaged; the features are computed again", flush=True)
-            shutil.rmtree(folder, ignore_errors=True)
+    kept = _load_sound(folder, len(indices)) if folder.exists() else None
+    if true_of_all(kept is not None):  # else each would wait for another
+        assert kept is not None
+        return kept
     _remove_left_behind(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
@@ -58,7 +57,7 @@ def reference_features(
             len(indices),
             title,
             mesh,
-            allocate=functools.partial(_on_disk, partial / "features.npy"),
+            allocate=functools.partial(_on_disk, partial / "features.npy") if is_first() else in_memory,
             keep_logits=False,
         )
         if isinstance(features.features, np.memmap):
@@ -95,6 +94,15 @@ def _as_a_note() -> Iterator[None]:
         yield
     except OSError as error:
         print(f"note: the features are not kept for the next time ({error})", flush=True)
+
+
+def _load_sound(folder: Path, num_images: int) -> FeatureSet | None:
+    try:
+        return _load(folder, num_images)
+    except Exception:  # damaged files may make readers raise anything
+        print(f"note: {folder} is damaged; the features are computed again", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
 
 
 def _load(folder: Path, num_images: int) -> FeatureSet:

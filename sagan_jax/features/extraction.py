@@ -12,7 +12,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.moments import Moments, merged, moments_of
 from sagan_jax.runtime.image_counter import ImageCounter
-from sagan_jax.runtime.sharding import image_sharding, replicated
+from sagan_jax.runtime.sharding import image_sharding, place, replicated
 
 MOMENTS_ROWS = 4096  # features per sum, of which there are float64 copies for a moment
 
@@ -125,11 +125,11 @@ def _outputs(
     """Outputs of the network and labels, batch by batch; the devices work while the next batch is made."""
     whole, spread = replicated(mesh), image_sharding(mesh)
     function = jax.jit(extractor.function, in_shardings=(whole, spread), out_shardings=whole)
-    variables, size, waiting = jax.device_put(extractor.variables, whole), 0, None
+    variables, size, waiting = place(whole, extractor.variables), 0, None
     for images, labels in batches:
         _check_side(extractor, images)
         size = size or -(-len(images) // mesh.devices.size) * mesh.devices.size
-        running = function(variables, images[np.arange(size) % len(images)]), labels
+        running = function(variables, place(spread, images[np.arange(size) % len(images)])), labels
         if waiting:
             yield _fetched(*waiting)
         waiting = running

@@ -15,9 +15,9 @@ from sagan_jax.features import resnet56
 from sagan_jax.features.classifier import MOST_IMAGES, Classifier, train_classifier
 from sagan_jax.features.inception_weights import find_weights, inception_params
 from sagan_jax.features.resizing import RESIZES, resized
-from sagan_jax.features.weight_files import read_weights
 from sagan_jax.metrics.inception import SIDE, Inception, normalised
 from sagan_jax.runtime.storage import sha256_of
+from sagan_jax.weights.files import read_weights
 
 TAPS = ("64", "192", "768", "2048")
 CLASSIFIERS = ("resnet56_cifar10", "classifier")

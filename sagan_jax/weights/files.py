@@ -1,12 +1,13 @@
-"""Named arrays from files of weights: .npz, .safetensors, and what torch.save wrote."""
+"""Named arrays from files of weights: .npz, .safetensors, what torch.save wrote, and TensorFlow checkpoints."""
 
 from pathlib import Path
 
 import numpy as np
 
 from sagan_jax.errors import InputError
-from sagan_jax.features.torch_files import TorchFileError, read_torch_file
+from sagan_jax.weights.torch_files import TorchFileError, read_torch_file
 
+INDEX = ".index"  # of a TensorFlow checkpoint, which is named without it
 TORCH_SUFFIXES = (".pth", ".pt", ".th", ".bin")
 
 
@@ -34,6 +35,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return load_file(path)
         if path.suffix in TORCH_SUFFIXES:
             return read_torch_file(path)
+        if path.suffix == INDEX or path.with_name(path.name + INDEX).exists():
+            return _read_tensorflow_checkpoint(str(path).removesuffix(INDEX))
+    except InputError:
+        raise
     except TorchFileError as error:
         raise InputError(f"the weights {path} are refused: {error}.") from error
     except FileNotFoundError as error:
@@ -41,3 +46,15 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # zipfile, zlib, numpy and safetensors have each errors of their own
         raise InputError(f"the weights {path} are damaged ({error}): get them again.") from error
     raise InputError(f"the weights {path} are of unknown kind: give a .npz, .safetensors, .pth, .pt, .th or .bin file.")
+
+
+def _read_tensorflow_checkpoint(prefix: str) -> dict[str, np.ndarray]:
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise InputError(
+            f"{prefix} is a TensorFlow checkpoint: pip install 'sagan_jax[tfds]', or bring its variables into an .npz"
+            " with the same names."
+        ) from error
+    reader = tf.train.load_checkpoint(prefix)
+    return {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}

@@ -1,0 +1,1 @@
+"""Named arrays in files of any program: read without running anything in them."""
