@@ -1,9 +1,14 @@
 """Trains a SAGAN.
 
 python -m sagan_jax.main --config=configs/digits.py [--workdir=PATH] [--config.FIELD=VALUE ...]
+    [--coordinator=HOST:PORT --processes=N --process=I]
+
+The same command again continues the run. The last three are for several processes where no TPU pod, Slurm, Open MPI or
+Kubernetes says who they are. docs/runbook.md explains the exit statuses.
 """
 
 import difflib
+import functools
 import os
 import sys
 from pathlib import Path
@@ -12,34 +17,43 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from sagan_jax.config import default_config, flat_fields
-from sagan_jax.errors import InputError
+from sagan_jax.errors import InputError, exit_status
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to run, a file of configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/NAME, NAME being the config's.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
+PROCESS = flags.DEFINE_integer("process", None, "Which of them this one is, from 0 on.")
 
 
 def main(argv: list[str]) -> int:
     """Runs the experiment that the flags name; returns the exit status."""
     if not flags.FLAGS["verbosity"].present:
         _quiet_libraries()
+    from sagan_jax.runtime.processes import run_to_the_end
+
+    return run_to_the_end(lambda: exit_status(functools.partial(_train, argv)))
+
+
+def _train(argv: list[str]) -> None:
     from sagan_jax.runtime.compilation_cache import keep_compiled_programs
-    from sagan_jax.training.loop import DivergedError, train_and_evaluate
+    from sagan_jax.runtime.processes import join_processes
 
     keep_compiled_programs()
-    try:
-        if len(argv) > 1:
-            raise InputError(f"{argv[1]!r} is not a flag: write --config=FILE, --workdir=PATH or --config.FIELD=VALUE.")
-        config = load_config()
-        name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-        train_and_evaluate(config, WORKDIR.value or f"runs/{name}")
-    except (InputError, DivergedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
+    if len(argv) > 1:
+        raise InputError(f"{argv[1]!r} is not a flag: write --config=FILE, --workdir=PATH or --config.FIELD=VALUE.")
+    config = load_config()
+    join_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value, config.faults.join_seconds)
+    from sagan_jax.training.loop import train_and_evaluate
+
+    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    train_and_evaluate(config, WORKDIR.value or f"runs/{name}")
 
 
 def _quiet_libraries() -> None:
-    logging.set_verbosity(logging.WARNING)  # Orbax tells of every file at the default level
+    # Orbax tells of every file, and of every thread in which something fails; what matters arrives as an exception.
+    logging.set_verbosity(logging.FATAL)
+    sys.unraisablehook = lambda _: None  # of TensorStore's threads, when a save was given up
     # TensorFlow only reads and writes files here; it would tell of instruction sets and oneDNN.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

@@ -14,7 +14,7 @@ from etils import epath
 
 from sagan_jax.data.manifest import read_manifest
 from sagan_jax.data.resize import CROPS, FILTERS
-from sagan_jax.errors import exit_status
+from sagan_jax.errors import exit_status, files_as_given
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
 from sagan_jax.runtime.storage import is_remote
@@ -72,11 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
-    try:
-        return exit_status(lambda: inspect(flags.inspect) if flags.inspect is not None else prepare(flags))
-    except KeyboardInterrupt:
-        print("\nstopped: run the same command again to go on", file=sys.stderr)
-        return 130
+
+    def program() -> None:
+        with files_as_given():
+            inspect(flags.inspect) if flags.inspect is not None else prepare(flags)
+
+    return exit_status(program)
 
 
 def prepare(flags: argparse.Namespace) -> None:

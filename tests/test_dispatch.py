@@ -1,7 +1,6 @@
 """Several steps in one call, and what the compiled program does and does not do."""
 
 import dataclasses
-import functools
 import math
 import re
 
@@ -11,10 +10,10 @@ import pytest
 from conftest import Trainer, load_config, tiny_config
 
 from sagan_jax.data.batch import Batch
+from sagan_jax.runtime.checkpoint import Checkpoints, SavedCheckpoints
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.dispatch import call_lengths, compile_steps
-from sagan_jax.training.state import create_state
+from sagan_jax.training.dispatch import call_lengths, compile_creation, compile_steps
 from sagan_jax.training.step import build_recipe
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
@@ -34,13 +33,17 @@ def test_calls_end_where_something_is_due(first, last, most, intervals, expected
     assert list(call_lengths(first, last, most, intervals)) == expected
 
 
-@pytest.fixture(scope="module")
-def gentle_trainer():
+def gentle_config():
     """With an Adam that does not make large steps of rounding errors in tiny gradients."""
     config = tiny_config()
     for optimizer in (config.optimizer.generator, config.optimizer.discriminator):
         optimizer.update(learning_rate=0.1, epsilon=1.0)
-    return Trainer(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def gentle_trainer():
+    return Trainer(gentle_config())
 
 
 @pytest.mark.parametrize("unroll", [True, False], ids=["flat", "scan"])
@@ -114,12 +117,37 @@ def test_devices_exchange_gradients_and_moments_only(programs, tiny_trainer):
 def test_a_step_at_128_px_takes_at_most_95_gflop_per_image():
     config = load_config("imagenet128")
     recipe, mesh, batch_size = build_recipe(config), make_mesh(jax.devices()[:1]), config.train.batch_size
-    state = jax.eval_shape(
-        functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.prior), jax.random.key(0)
-    )
+    state = compile_creation(recipe, mesh).eval_shape(jax.random.key(0))
     batch = Batch(
         jax.ShapeDtypeStruct((1, batch_size, 128, 128, 3), np.uint8), jax.ShapeDtypeStruct((1, batch_size), np.int32)
     )
     step = compile_steps(recipe, mesh, 128)
     flops = step.lower(state, None, (batch,), jax.random.key(0)).cost_analysis()["flops"]
     assert 80e9 < flops / batch_size <= 95e9
+
+
+def bytes_on_one_device(state):
+    return sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(state))
+
+
+def test_a_state_spread_over_devices_takes_the_same_steps_and_less_memory(tmp_path):
+    config = gentle_config()
+    config.model.generator.channels = config.model.discriminator.channels = 16
+    whole = Trainer(config)
+    config = config.copy_and_resolve_references()
+    config.mesh.fsdp = 4
+    spread = Trainer(config, devices=8)
+    start = spread.fresh_state()
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(start), jax.device_get(whole.fresh_state()))
+    state, metrics = spread.run(start, 1)
+    assert bytes_on_one_device(state) < 0.5 * sum(x.nbytes for x in jax.tree.leaves(state))
+    expected, expected_metrics = whole.run(whole.fresh_state(), 1)
+    for name, value in expected_metrics.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), jax.device_get(state), expected)
+
+    checkpoints = Checkpoints(tmp_path, 1, 100)
+    checkpoints.save(1, state)
+    checkpoints.close()
+    found = SavedCheckpoints(tmp_path).restore(1, whole.create.eval_shape(jax.random.key(0)))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(found), jax.device_get(state))

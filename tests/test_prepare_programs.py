@@ -3,7 +3,6 @@
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -124,7 +123,7 @@ def test_ctrl_c_stops_and_says_how_to_go_on(images, undisturbed, tmp_path):
     process.send_signal(signal.SIGINT)
     status, _, stderr = finished(process)
     assert status == 130
-    assert stderr.strip().endswith("stopped: run the same command again to go on")
+    assert stderr.strip().endswith("stopped at once: run the same command again to go on")
     assert not list(out.glob(".*.partial"))
     assert finished(start(images, out))[0] == 0
     assert contents(out) == undisturbed
@@ -174,20 +173,6 @@ def test_full_disk(images, tmp_path):
     left = result.stdout.partition("status 2")[2].partition("status 2")[2].split()
     assert "dataset.json" not in left
     assert not [name for name in left if name.endswith(".partial")]
-
-
-@pytest.fixture(scope="module")
-def bucket():
-    """A Google Cloud Storage server of our own."""
-    pytest.importorskip("gcsfs")
-    server_module = pytest.importorskip("gcp_storage_emulator.server")
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    server = server_module.create_server("localhost", port, in_memory=True, default_bucket="bucket")
-    server.start()
-    yield {"STORAGE_EMULATOR_HOST": f"http://localhost:{port}", "EPATH_USE_TF": "false", "JAX_PLATFORMS": "cpu"}
-    server.stop()
 
 
 def test_from_a_bucket_into_a_bucket_and_back(bucket, tmp_path):

@@ -6,22 +6,17 @@ import jax
 import numpy as np
 import pytest
 from conftest import tiny_config
+from runs import newest_state
 
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh, replicated
-from sagan_jax.training.loop import DivergedError, initial_state, prepare, train, train_and_evaluate
+from sagan_jax.training.continuation import initial_state
+from sagan_jax.training.loop import prepare, train_and_evaluate
 from sagan_jax.training.step import build_recipe
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
-
-def newest_state(workdir, config):
-    checkpoints = Checkpoints(workdir / "checkpoints", 1, 100)
-    state = initial_state(config, build_recipe(config), make_mesh(), checkpoints)
-    checkpoints.close()
-    return jax.device_get(state)
 
 
 def config_for(steps, batch_size=16):
@@ -94,24 +89,11 @@ def test_fresh_state_depends_on_the_seed_alone(tmp_path):
     assert not (stream(0, "train") == stream(0, "sheet")).all()
 
 
-def test_what_is_not_finite_stops_the_run_and_is_never_saved(tmp_path):
-    config = config_for(4)
-    config.log.every_steps = 4
-    config.checkpoint.every_steps = 1
-    run, state = prepare(config, str(tmp_path))
-    run.checkpoints.save(0, state)
-    state.generator.params["dense"]["kernel"] *= np.nan
-    with pytest.raises(DivergedError, match=r"is nan at step 1 \(the newest checkpoint is that of step 0\)"):
-        train(run, state)
-    run.checkpoints.close()
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()] == ["0"]
-
-
 def test_settings_count_only_once_something_is_saved(tmp_path):
     """A first attempt that ran out of memory, say, must not bind the second."""
-    run, _ = prepare(config_for(2), str(tmp_path))
+    run, _ = prepare(config_for(2), tmp_path)
     run.checkpoints.close()
-    run, state = prepare(config_for(2, batch_size=32), str(tmp_path))
+    run, state = prepare(config_for(2, batch_size=32), tmp_path)
     run.checkpoints.close()
     assert int(state.step) == 0
     assert json.loads((tmp_path / "config.json").read_text())["train"]["batch_size"] == 32

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from pathlib import PurePosixPath
 from typing import Any
 
 from etils import epath
@@ -116,6 +117,12 @@ def read_manifest(folder: epath.Path) -> Manifest:
         raise InputError(f"{folder / MANIFEST} was changed: its checksum does not fit; prepare the data set again.")
     del values["content_hash"], values["num_images"]  # follow from the rest
     shards = tuple(Shard(**shard) for shard in values.pop("shards"))
+    for shard in shards:
+        if PurePosixPath(shard.file).parts != (shard.file,) or shard.file == "..":
+            raise InputError(
+                f"{folder / MANIFEST} names {shard.file!r}, which is no file of this folder: take the data set from"
+                " somebody you trust."
+            )
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Manifest(**values | lists, shards=shards)
 

@@ -1,14 +1,24 @@
-"""Checkpoints with Orbax: saved in the background, atomically; the newest, some milestones and the best are kept."""
+"""Checkpoints with Orbax: saved in the background, atomically, sealed; the newest, milestones and the best are kept."""
 
-from pathlib import Path
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
-from sagan_jax.errors import InputError
+from sagan_jax.errors import FailedError, InputError
+from sagan_jax.runtime.processes import as_the_first, is_first
+from sagan_jax.runtime.seal import damage, damaged_newest, seal_unsealed, set_aside
+from sagan_jax.runtime.storage import is_remote
+from sagan_jax.runtime.timing import say, warn
 
 Tree = Any
+PAUSES = (5.0, 20.0)  # seconds before the next try to save the last state of a run
 
 
 class SavedCheckpoints:
@@ -18,20 +28,24 @@ class SavedCheckpoints:
       folder: where they lie.
     """
 
-    def __init__(self, folder: Path):
-        self._open(folder, ocp.CheckpointManagerOptions(read_only=True, create=False))
+    def __init__(self, folder: epath.PathLike):
+        self._open(epath.Path(folder), ocp.CheckpointManagerOptions(read_only=True, create=False))
 
-    def _open(self, folder: Path, options: ocp.CheckpointManagerOptions) -> None:
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+    def _open(self, folder: epath.Path, options: ocp.CheckpointManagerOptions) -> None:
+        self.folder, self._options = folder if is_remote(folder) else folder.absolute(), options
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
         """Steps completed in each checkpoint that is there, in rising order."""
         return sorted(self._manager.all_steps())
 
-    def restore(self, step: int, like: Tree, sharding: jax.sharding.Sharding) -> Tree:
-        """The state saved at a step, as arrays of the shapes and dtypes of `like`, laid out by `sharding`."""
-        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+    def damage(self, step: int) -> str | None:
+        """What is wrong with a checkpoint, or None. Reads all of it."""
+        return damage(self.folder / str(step))
+
+    def restore(self, step: int, like: Tree) -> Tree:
+        """The state saved at a step, as arrays of the shapes, dtypes and shardings of `like`."""
+        return self._manager.restore(step, args=ocp.args.StandardRestore(like))
 
     def close(self) -> None:
         """Waits until everything is on disk."""
@@ -39,33 +53,124 @@ class SavedCheckpoints:
         self._manager.close()
 
 
-class Checkpoints(SavedCheckpoints):
-    """The checkpoints of one workdir, to read and write.
+class WrittenCheckpoints(SavedCheckpoints):
+    """Checkpoints to read and write.
+
+    Attributes:
+      failed: whether the newest save failed, so that it is worth trying again soon.
+    """
+
+    failed = False
+
+    def _write(self, step: int, state: Tree, metrics: dict[str, Any] | None = None) -> None:
+        with self._noting_failure():
+            if self.failed:
+                self._reopen()
+            self.failed = False
+            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+
+    def _reopen(self) -> None:
+        """Removes what is half-written; a manager whose save has failed cannot save again."""
+        with contextlib.suppress(Exception):
+            self._manager.close()
+        self._open(self.folder, self._options)
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # TensorStore and the system raise many kinds
+            if jax.process_count() > 1:
+                raise
+            self.failed = True
+            warn(
+                f"could not save into {self.folder} ({_reason(error)}): the run goes on and tries again; what was saved"
+                " before is kept"
+            )
+            with contextlib.suppress(Exception):  # tried again with the next save
+                self._reopen()
+
+
+class Checkpoints(WrittenCheckpoints):
+    """The checkpoints of one workdir. Damaged ones newer than the newest sound one are set aside.
 
     Args:
       folder: where they lie; made if missing.
       keep: how many of the newest to keep.
       keep_every_steps: checkpoints of these multiples are kept for good.
+
+    Raises:
+      InputError: there are checkpoints, and all are damaged.
     """
 
-    def __init__(self, folder: Path, keep: int, keep_every_steps: int):
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            keep_period=keep_every_steps,
-            cleanup_tmp_directories=True,  # what a killed run left half-written
-        )
-        self._open(folder, options)
+    def __init__(self, folder: epath.PathLike, keep: int, keep_every_steps: int):
+        folder = epath.Path(folder)
+        if is_first():
+            damaged, sound = damaged_newest(folder)
+            if damaged and sound is None:
+                reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
+                raise InputError(
+                    f"all checkpoints in {folder} are damaged ({reasons}): restore one from a copy, or start afresh"
+                    " with another --workdir."
+                )
+            set_aside(folder, damaged)
+        as_the_first(0)  # the others wait
+        self._open(folder, _writing_options(folder, max_to_keep=keep, keep_period=keep_every_steps))
 
     def newest_step(self) -> int | None:
         """Steps completed in the newest checkpoint, or None if there is none."""
         return self._manager.latest_step()
 
     def save(self, step: int, state: Tree) -> None:
-        """Saves the state; returns once the devices' arrays are copied, the rest happens in the background."""
-        self._manager.save(step, args=ocp.args.StandardSave(state))
+        """Saves the state; returns once the devices' arrays are copied, the rest happens in the background.
+
+        A failure is told and remembered in `failed`; what was saved before stays. With several processes it is
+        raised: only all together could go on.
+        """
+        with self._noting_failure():
+            self._manager.wait_until_finished()  # raises what went wrong with the one before
+        self._write(step, state)
+
+    def insist(self, step: int, state: Tree) -> None:
+        """Waits until the state just saved is on disk, and tries again if it is not.
+
+        Raises:
+          FailedError: it still is not.
+        """
+        for pause in PAUSES:
+            self.look_for_failure(wait=True)
+            if not self.failed:
+                return
+            time.sleep(pause)
+            self.save(step, state)
+        self.look_for_failure(wait=True)
+        if self.failed:
+            raise FailedError(
+                f"the state of step {step:,} could not be saved into {self.folder}: make room and run the same again;"
+                f" it goes on from step {self.newest_step() or 0:,}."
+            )
+
+    def look_for_failure(self, *, wait: bool = False) -> None:
+        """Notes if the save in the background has failed; does not wait for it unless told."""
+        if wait or not self._manager.is_saving_in_progress():
+            with self._noting_failure():
+                self._manager.wait_until_finished()
 
 
-class BestCheckpoint(SavedCheckpoints):
+def save_once(folder: epath.Path, state: Tree) -> None:
+    """Saves a state on its own, to be looked at; waits for it, and only tells if it fails."""
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder, state, force=True)
+    except Exception as error:  # TensorStore and the system raise many kinds
+        if jax.process_count() > 1:
+            raise
+        warn(f"the state could not be kept in {folder} ({_reason(error)})")
+        return
+    say(f"the state is kept in {folder}")
+
+
+class BestCheckpoint(WrittenCheckpoints):
     """The one checkpoint with the best score so far; its score is saved with it, so a resumed run knows it.
 
     Args:
@@ -77,13 +182,13 @@ class BestCheckpoint(SavedCheckpoints):
       InputError: the checkpoint that is there was chosen by another measure.
     """
 
-    def __init__(self, folder: Path, measure: str, *, lower_is_better: bool):
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=1,
-            best_fn=lambda saved: saved["score"],
-            best_mode="min" if lower_is_better else "max",
-            cleanup_tmp_directories=True,
-        )
+    def __init__(self, folder: epath.PathLike, measure: str, *, lower_is_better: bool):
+        folder = epath.Path(folder)
+        if is_first():
+            set_aside(folder, damaged_newest(folder)[0])
+        as_the_first(0)  # the others wait
+        options = _writing_options(folder, max_to_keep=1)
+        options.best_fn, options.best_mode = (lambda saved: saved["score"]), ("min" if lower_is_better else "max")
         self._open(folder, options)
         self._measure, self._lower_is_better = measure, lower_is_better
         step = self._manager.best_step()
@@ -99,10 +204,32 @@ class BestCheckpoint(SavedCheckpoints):
         return None if step is None else float(self._manager.metrics(step)["score"])
 
     def save_if_better(self, step: int, state: Tree, score: float) -> bool:
-        """Saves the state in place of the one before if its score is better; returns whether it is."""
+        """Saves the state in place of the one before if its score is better; returns whether it did."""
         best = self.score()
-        if best is not None and not (score < best if self._lower_is_better else score > best):
+        better = best is None or (score < best if self._lower_is_better else score > best)
+        if not as_the_first(better):
             return False
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"score": score, "measure": self._measure})
-        self._manager.wait_until_finished()
-        return True
+        self._write(step, state, {"score": score, "measure": self._measure})
+        with self._noting_failure():
+            self._manager.wait_until_finished()
+        return not self.failed
+
+
+def _reason(error: Exception) -> str:
+    """Short; TensorStore tells of every layer, the system's word last."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else str(error).strip().partition("\n")[0][:300]
+
+
+def _writing_options(folder: epath.Path, **kept: Any) -> ocp.CheckpointManagerOptions:
+    def seal() -> None:
+        if is_first():
+            seal_unsealed(folder)
+
+    return ocp.CheckpointManagerOptions(
+        cleanup_tmp_directories=True,  # what a killed run left half-written
+        async_options=ocp.options.AsyncOptions(post_finalization_callback=seal),  # before the checkpoint gets its name
+        **kept,
+    )

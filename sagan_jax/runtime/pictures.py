@@ -12,6 +12,7 @@ PAPER = (250, 250, 248)
 INK = (45, 45, 45)
 # The first four of the Okabe-Ito palette that are readable on photographs, for any kind of sight.
 POINT_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167))
+FRAME = 60  # milliseconds of an animation
 MIN_TILE = 64  # smaller images are enlarged to at least this side
 
 
@@ -41,18 +42,23 @@ def sample_sheet(images: np.ndarray, row_names: Sequence[str], title: str) -> np
 
 
 def attention_picture(
-    images: np.ndarray, maps: dict[str, np.ndarray], gates: dict[str, float], title: str
+    images: np.ndarray,
+    maps: dict[str, np.ndarray],
+    gates: dict[str, float],
+    title: str,
+    queries: dict[str, list[int]] | None = None,
 ) -> np.ndarray:
     """For each attention layer and image: the image with marked points, then where each of these points looks.
 
-    Points are chosen one after the other so that each attends as differently as possible
-    from those before it.
+    Points that are not given are chosen one after the other so that each attends as differently as possible from
+    those before it.
 
     Args:
       images: [N, H, W, 3] uint8.
       maps: attention weights [N, L, M] of each layer, L and M squares of feature map sides.
       gates: gamma of each layer.
       title: one line above everything.
+      queries: up to four query positions of each layer.
 
     Returns:
       [height, width, 3] uint8.
@@ -70,8 +76,8 @@ def attention_picture(
         caption = f"{layer}: {query_side}x{query_side} queries, gamma = {gates[layer]:+.3f}"
         draw.text((8, top + 12), caption, INK, ImageFont.load_default(13), anchor="lm")
         for row in range(count):
-            queries = distinct_queries(weights[row], points)
-            _attention_row(canvas, images[row], weights[row], queries, top + 26 + row * (tile + GAP), tile)
+            chosen = queries[layer] if queries else distinct_queries(weights[row], points)
+            _attention_row(canvas, images[row], weights[row], chosen, top + 26 + row * (tile + GAP), tile)
     return np.asarray(canvas)
 
 
@@ -94,10 +100,30 @@ def distinct_queries(weights: np.ndarray, count: int) -> list[int]:
     return chosen
 
 
+def heat_over(image: Image.Image, row: np.ndarray) -> Image.Image:
+    """An image in grey, darkened, with one row of attention weights [M] glowing over it."""
+    side = round(len(row) ** 0.5)
+    level = Image.fromarray((row / row.max()).reshape(side, side).astype(np.float32))
+    level = np.clip(np.asarray(level.resize(image.size, Image.Resampling.BICUBIC)), 0, 1)[..., None]
+    glow = matplotlib.colormaps["inferno"](level[..., 0])[..., :3] * 255
+    grey = np.asarray(image.convert("L"), np.float32)[..., None] * 0.6
+    opacity = 0.25 + 0.65 * level
+    return Image.fromarray((grey * (1 - opacity) + glow * opacity).astype(np.uint8))
+
+
 def encoded_png(image: np.ndarray) -> bytes:
     """The PNG file of an image [H, W, 3] uint8."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def encoded_animation(frames: np.ndarray, kind: str) -> bytes:
+    """An endless animation of images [T, H, W, 3] uint8, as "webp" or "gif"."""
+    buffer = io.BytesIO()
+    first, *others = (Image.fromarray(frame) for frame in frames)
+    quality = {"quality": 90} if kind == "webp" else {}
+    first.save(buffer, kind, save_all=True, append_images=others, duration=FRAME, loop=0, **quality)
     return buffer.getvalue()
 
 
@@ -106,25 +132,14 @@ def _attention_row(
 ) -> None:
     marked = _enlarged(image, tile)
     side = round(weights.shape[0] ** 0.5)
-    for query, color in zip(queries, POINT_COLORS, strict=True):
+    for query, color in zip(queries, POINT_COLORS, strict=False):
         _mark(marked, query, side, color)
     canvas.paste(marked, (GAP, top))
-    for column, (query, color) in enumerate(zip(queries, POINT_COLORS, strict=True), start=1):
-        heat = _heat_over(_enlarged(image, tile), weights[query])
+    for column, (query, color) in enumerate(zip(queries, POINT_COLORS, strict=False), start=1):
+        heat = heat_over(_enlarged(image, tile), weights[query])
         _mark(heat, query, side, color)
         ImageDraw.Draw(heat).rectangle((0, 0, tile - 1, tile - 1), outline=color, width=3)
         canvas.paste(heat, (GAP + column * (tile + GAP), top))
-
-
-def _heat_over(image: Image.Image, row: np.ndarray) -> Image.Image:
-    """The image in grey, darkened, with one row of attention weights [M] glowing over it."""
-    side = round(len(row) ** 0.5)
-    level = Image.fromarray((row / row.max()).reshape(side, side).astype(np.float32))
-    level = np.clip(np.asarray(level.resize(image.size, Image.Resampling.BICUBIC)), 0, 1)[..., None]
-    glow = matplotlib.colormaps["inferno"](level[..., 0])[..., :3] * 255
-    grey = np.asarray(image.convert("L"), np.float32)[..., None] * 0.6
-    opacity = 0.25 + 0.65 * level
-    return Image.fromarray((grey * (1 - opacity) + glow * opacity).astype(np.uint8))
 
 
 def _mark(image: Image.Image, query: int, side: int, color: tuple[int, int, int]) -> None:

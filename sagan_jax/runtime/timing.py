@@ -94,7 +94,10 @@ class Progress:
         else:
             self._bar.set_postfix_str(text)
 
-    def close(self) -> None:
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Leaves the bar as it is."""
         self._bar.close()
 
@@ -103,6 +106,12 @@ def say(text: str) -> None:
     """Prints lines without damaging a bar."""
     tqdm.tqdm.write(text)
     sys.stdout.flush()
+
+
+def warn(text: str) -> None:
+    """Prints a warning on standard error without damaging a bar."""
+    tqdm.tqdm.write(f"warning: {text}", file=sys.stderr)
+    sys.stderr.flush()
 
 
 def duration(seconds: float) -> str:

@@ -1,34 +1,74 @@
 """The folder of one run: made, checked to be writable, and guarded against another run's settings."""
 
+import contextlib
 import json
+import platform
 import uuid
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
 from sagan_jax.errors import InputError
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.lock import alone
+from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.storage import is_remote, write_whole
 
 
-def open_workdir(path: str) -> Path:
-    """Makes the folder if needed and proves that it can be written to.
+@contextlib.contextmanager
+def open_workdir(path: str) -> Iterator[epath.Path]:
+    """Makes the folder if needed, proves that all processes can write to it, and keeps other runs out of it.
 
     Raises:
-      InputError: it cannot.
+      InputError: it cannot be used.
     """
-    workdir = Path(path).expanduser()
+    workdir = epath.Path(path).expanduser()
+    with contextlib.ExitStack() as opened:
+        if is_first():
+            _check_writable(workdir, path)
+            opened.enter_context(alone(workdir))
+        _check_shared(workdir)
+        yield workdir
+
+
+def _check_writable(workdir: epath.Path, path: str) -> None:
     probe = workdir / f".probe-{uuid.uuid4().hex}"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         probe.write_text("")
         probe.unlink()
-    except OSError as error:
+    except Exception as error:  # a bucket has its own kinds
+        if not isinstance(error, OSError) and not is_remote(workdir):
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"--workdir={path} cannot be written to ({error.strerror}): choose another with --workdir=PATH."
+            f"--workdir={path} cannot be written to ({reason}): choose another with --workdir=PATH."
         ) from error
-    return workdir
 
 
-def check_settings(workdir: Path, name: str, settings: dict[str, Any], free: tuple[str, ...]) -> None:
+def _check_shared(workdir: epath.Path) -> None:
+    """Raises InputError in processes that do not see the folder of the first one."""
+    if jax.process_count() == 1:
+        return
+    token = int(multihost_utils.broadcast_one_to_all(np.int32(uuid.uuid4().int & 0x7FFFFFFF)))
+    file = workdir / f".seen-{token}"
+    if is_first():
+        file.touch()
+    multihost_utils.sync_global_devices("the workdir is marked")
+    if not file.exists():
+        raise InputError(
+            f"--workdir={workdir} is another folder for process {jax.process_index()} on {platform.node()} than for"
+            " the first one: give a folder on a file system that all of them share."
+        )
+    multihost_utils.sync_global_devices("all have seen the mark")
+    if is_first():
+        file.unlink()
+
+
+def check_settings(workdir: epath.Path, name: str, settings: dict[str, Any], free: tuple[str, ...]) -> None:
     """Compares `settings` with those that an earlier run in the folder saved under `name`.
 
     Args:
@@ -55,9 +95,10 @@ def check_settings(workdir: Path, name: str, settings: dict[str, Any], free: tup
             )
 
 
-def save_settings(workdir: Path, name: str, settings: dict[str, Any]) -> None:
-    """Writes the JSON file `name`, whole or not at all."""
-    write_whole(workdir / name, (json.dumps(settings, indent=2) + "\n").encode())
+def save_settings(workdir: epath.Path, name: str, settings: dict[str, Any]) -> None:
+    """Writes the JSON file `name`, whole or not at all; in the first process."""
+    if is_first():
+        write_whole(workdir / name, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

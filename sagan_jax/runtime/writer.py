@@ -1,13 +1,20 @@
-"""Where metrics and pictures of a run go: JSONL and PNG always, TensorBoard where TensorFlow is installed."""
+"""Where metrics and pictures of a run go: JSONL and PNG always, TensorBoard where TensorFlow is installed.
+
+Nothing that fails here ends a run: it is told, and what matters waits.
+"""
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from etils import epath
 
+from sagan_jax.runtime.journal import Journal
+from sagan_jax.runtime.pictures import encoded_png
+from sagan_jax.runtime.processes import is_first
 from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.timing import warn
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -21,51 +28,120 @@ class RunWriter:
         since those steps are about to be taken again.
     """
 
-    def __init__(self, workdir: Path, step: int):
+    def __init__(self, workdir: epath.Path, step: int):
         self.workdir = workdir
-        self._metrics = workdir / METRICS_FILE
-        _drop_rows_after(self._metrics, step)
+        self._metrics = Journal(self.metrics_file)
+        self.rewind(step)
         self._tensorboard = _tensorboard_writer(workdir / "tensorboard")
 
     @property
-    def metrics_file(self) -> Path:
+    def metrics_file(self) -> epath.Path:
         """The JSONL file: one object per line with `step` and the metrics."""
-        return self._metrics
+        return self.workdir / METRICS_FILE
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes one row of metrics."""
-        with self._metrics.open("a") as file:
-            file.write(json.dumps({"step": step} | values) + "\n")
-        if self._tensorboard:
-            self._tensorboard.write_scalars(step, values)
+        self._metrics.append(json.dumps({"step": step} | values))
+        self._show(lambda tensorboard: tensorboard.write_scalars(step, values))
 
-    def picture(self, step: int, kind: str, image: np.ndarray) -> Path:
+    def scalars_once(self, step: int, values: dict[str, float]) -> None:
+        """Writes a row, unless one of this step with the same metrics is there from before the run was cut off here."""
+        rows = [json.loads(line) for line in self._metrics.lines() if _step_of(line) == step]
+        if not any(values.keys() <= row.keys() for row in rows):
+            self.scalars(step, values)
+
+    def picture_file(self, step: int, kind: str) -> epath.Path:
+        """Where `picture` writes."""
+        return self.workdir / kind / f"{step:08d}.png"
+
+    def picture(self, step: int, kind: str, image: np.ndarray) -> epath.Path:
         """Writes an image [H, W, 3] uint8 and returns where the PNG file is."""
-        path = self.workdir / kind / f"{step:08d}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image).save(path)
-        if self._tensorboard:
-            self._tensorboard.write_images(step, {kind: image[None]})
+        path = self.picture_file(step, kind)
+        self.file(path, encoded_png(image))
+        self._show(lambda tensorboard: tensorboard.write_images(step, {kind: image[None]}))
         return path
+
+    def file(self, path: epath.Path, data: bytes) -> None:
+        """Writes a whole file into the workdir, and its folder where that is missing."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data)
+        except OSError as error:
+            warn(f"{path} could not be written ({error.strerror or error}): the run goes on without it")
+
+    def flush(self) -> None:
+        """Writes the rows that wait."""
+        self._metrics.flush()
+
+    def rewind(self, step: int) -> None:
+        """Removes the rows of later steps, which are about to be taken again."""
+        lines = self._metrics.lines()
+        kept = [line for line in lines if _step_of(line) <= step]
+        if kept != lines:
+            self._metrics.replace(kept)
 
     def close(self) -> None:
         """Finishes what is still being written."""
-        if self._tensorboard:
-            self._tensorboard.close()
+        self.flush()
+        self._show(lambda tensorboard: tensorboard.close())
+
+    def _show(self, write: Callable[[Any], None]) -> None:
+        if not self._tensorboard:
+            return
+        try:
+            write(self._tensorboard)
+        except Exception as error:  # its own kinds, of a thread of its own
+            warn(
+                f"TensorBoard files can no longer be written ({error.__cause__ or error}): the run goes on without them"
+            )
+            self._tensorboard = None
 
 
-def _tensorboard_writer(folder: Path) -> Any:
+class SilentWriter(RunWriter):
+    """Of the processes that leave writing to the first one."""
+
+    def __init__(self, workdir: epath.Path):
+        self.workdir = workdir
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def scalars_once(self, step: int, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def picture(self, step: int, kind: str, image: np.ndarray) -> epath.Path:
+        """Nothing; returns where the first process writes the image."""
+        return self.picture_file(step, kind)
+
+    def file(self, path: epath.Path, data: bytes) -> None:
+        """Nothing."""
+
+    def flush(self) -> None:
+        """Nothing."""
+
+    def rewind(self, step: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def open_writer(workdir: epath.Path, step: int) -> RunWriter:
+    """What writes into a workdir in the first process, and nothing in the others."""
+    return RunWriter(workdir, step) if is_first() else SilentWriter(workdir)
+
+
+def _tensorboard_writer(folder: epath.Path) -> Any:
     try:
         from clu import metric_writers
     except ImportError:  # clu's writers need TensorFlow
         return None
-    return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))
-
-
-def _drop_rows_after(file: Path, step: int) -> None:
-    if file.exists():
-        rows = [line for line in file.read_text().splitlines() if _step_of(line) <= step]
-        write_whole(file, "".join(row + "\n" for row in rows).encode())
+    try:
+        return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))
+    except Exception as error:  # TensorFlow's own kinds: it reaches a bucket in another way than the rest of us
+        reason = str(error).partition("\n")[0]
+        warn(f"TensorBoard files cannot be written into {folder} ({reason}): the run goes on without them")
+        return None
 
 
 def _step_of(line: str) -> float:

@@ -11,21 +11,28 @@ from jax.sharding import Mesh
 
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.residency import real_batch
-from sagan_jax.runtime.sharding import batch_sharding, replicated, spread
+from sagan_jax.runtime.sharding import batch_sharding, gather, replicated, spread, state_shardings
 from sagan_jax.training.accumulation import loop
-from sagan_jax.training.state import TrainState
+from sagan_jax.training.state import TrainState, create_state
 from sagan_jax.training.step import Metrics, Recipe, train_step
 
 StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], tuple[TrainState, Metrics]]
 
 
+def compile_creation(recipe: Recipe, mesh: Mesh) -> Any:
+    """From a key to a fresh state over the mesh; its `eval_shape(key)` tells shapes and shardings only."""
+    create = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.prior)
+    return jax.jit(create, out_shardings=state_shardings(mesh, jax.eval_shape(create, jax.random.key(0))))
+
+
 def compile_steps(recipe: Recipe, mesh: Mesh, resolution: int) -> StepsFunction:
-    """`train_step` over the mesh, once for each of some inputs: state on every device and donated, batches spread.
+    """`train_step` over the mesh, once for each of some inputs: state donated, batches spread.
 
     The function takes the state, `Feed.resident`, the inputs of some steps from `Feed.inputs` and the run's key; it
     returns the state after these steps and the metrics of the last. Each number of steps is a program of its own.
     """
-    recipe = dataclasses.replace(recipe, spread=functools.partial(spread, mesh))
+    state_places = jax.tree.map(lambda x: x.sharding, compile_creation(recipe, mesh).eval_shape(jax.random.key(0)))
+    recipe = dataclasses.replace(recipe, spread=functools.partial(spread, mesh), gather=functools.partial(gather, mesh))
 
     def steps(
         state: TrainState, resident: Batch | None, inputs: Sequence[Any], key: jax.Array
@@ -39,7 +46,10 @@ def compile_steps(recipe: Recipe, mesh: Mesh, resolution: int) -> StepsFunction:
 
     whole = replicated(mesh)
     return jax.jit(
-        steps, donate_argnums=0, in_shardings=(whole, whole, batch_sharding(mesh), whole), out_shardings=whole
+        steps,
+        donate_argnums=0,
+        in_shardings=(state_places, whole, batch_sharding(mesh), whole),
+        out_shardings=(state_places, whole),
     )
 
 

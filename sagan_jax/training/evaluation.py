@@ -2,9 +2,9 @@
 
 import math
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -27,7 +27,7 @@ from sagan_jax.runtime.checkpoint import BestCheckpoint
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.timing import say
 from sagan_jax.runtime.writer import RunWriter
-from sagan_jax.training.sampling import Sampler
+from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.state import TrainState, Tree
 
 FOLDER = "evaluations"  # of a workdir
@@ -102,6 +102,10 @@ class Evaluator:
         self._best = BestCheckpoint(writer.workdir / BEST, measure, lower_is_better=KINDS[settings.best])
         self._started, self._seconds = time.perf_counter(), 0.0
 
+    def evaluated(self, step: int) -> bool:
+        """Whether the scores of a step are there."""
+        return evaluation_file(self._writer.workdir, step, self._extractor.name).exists()
+
     def evaluate(self, step: int, state: TrainState, variables: Tree) -> Evaluation:
         """Scores frozen variables, writes what came out, and keeps the state if it is the best so far."""
         start = time.perf_counter()
@@ -113,12 +117,14 @@ class Evaluator:
         sheet = neighbour_sheet(self._real, fake, images[:SHOWN_SAMPLES], f"step {step:,}")
         if sheet is not None:
             self._writer.picture(step, "neighbours", sheet)
-        evaluation.save(evaluation_file(self._writer.workdir, step, self._extractor.name))
         best = self._best.save_if_better(step, state, evaluation.value_of(self._config.eval.best))
         self._seconds += time.perf_counter() - start
         share = self._seconds / (time.perf_counter() - self._started)
         values = {f"eval/{name}": value for name, value in evaluation.values.items()}
-        self._writer.scalars(step, values | {"eval/share_of_time": share})
+        self._writer.scalars_once(step, values | {"eval/share_of_time": share})
+        # The last, so that what is written before is made again if the run dies here.
+        file = evaluation_file(self._writer.workdir, step, self._extractor.name)
+        self._writer.file(file, evaluation.encoded())
         say(f"step {step:,}: scores of {count:,} samples" + (", the best so far" if best else ""))
         say("\n".join(evaluation.lines()))
         say(f"  evaluation took {share:.1%} of the time so far")
@@ -162,7 +168,7 @@ def generated_images(
     return Generated(batches, count, facts, labelled)
 
 
-def evaluation_file(workdir: Path, step: int, features: str, variant: str = "") -> Path:
+def evaluation_file(workdir: epath.Path, step: int, features: str, variant: str = "") -> epath.Path:
     """Where the scores of a step in some features are kept; `variant` tells them from those of the run itself."""
     return workdir / FOLDER / f"{step:08d}-{features.replace(':', '-')}{variant and '-'}{variant}.json"
 

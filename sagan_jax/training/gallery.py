@@ -1,17 +1,17 @@
 """What one looks at while a network learns: a sheet of samples, and where some of them attend."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
+from etils import epath
 from ml_collections import ConfigDict
 
 from sagan_jax.data.overview import class_examples
 from sagan_jax.data.source import ImageSource, ImageStream
+from sagan_jax.metrics.attention import attention_distance, attention_entropy
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.writer import RunWriter
-from sagan_jax.training.sampling import Sampler
+from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.state import TrainState, Tree
 
 ATTENTION_IMAGES = 4
@@ -31,6 +31,7 @@ class Gallery:
         self._sampler = sampler
         self._writer = writer
         self._seed = config.seed
+        self._every_steps = config.log.pictures_every_steps
         self._columns, key = config.log.sheet_columns, stream(config.seed, "sheet")
         if config.model.num_classes:
             rows = min(config.log.sheet_classes, config.model.num_classes)
@@ -47,7 +48,7 @@ class Gallery:
         self._source = source
         self._row_labels = row_labels
 
-    def draw_real(self) -> Path | None:
+    def draw_real(self) -> epath.Path | None:
         """Writes a sheet of real images with the rows of the sample sheets; None if the labels are not known."""
         if not isinstance(self._source, ImageSource) or self._source.labels is None:
             return None
@@ -64,19 +65,32 @@ class Gallery:
         """The averaged generator's variables for sampling."""
         return self._sampler.freeze(state.ema_params, self._seed)
 
-    def draw(self, step: int, variables: Tree) -> tuple[Path, Path]:
-        """Writes the sample sheet and the attention picture of frozen variables; returns their files."""
+    def drawn(self, step: int) -> bool:
+        """Whether the pictures of a step are there."""
+        return all(self._writer.picture_file(step, kind).exists() for kind in ("samples", "attention"))
+
+    def draw(self, step: int, variables: Tree) -> tuple[epath.Path, epath.Path]:
+        """Writes the sample sheet and the attention picture of frozen variables; returns their files.
+
+        Every `log.pictures_every_steps`, two metrics of each attention layer come with them.
+        """
         return self._draw_samples(step, variables), self._draw_attention(step, variables)
 
-    def _draw_samples(self, step: int, variables: Tree) -> Path:
+    def _draw_samples(self, step: int, variables: Tree) -> epath.Path:
         images = self._sampler.images(variables, self._latents, self._labels)
         grid = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
         title = f"step {step:,} · averaged generator · not selected"
         return self._writer.picture(step, "samples", sample_sheet(grid, self._row_names, title))
 
-    def _draw_attention(self, step: int, variables: Tree) -> Path:
+    def _draw_attention(self, step: int, variables: Tree) -> epath.Path:
         first_column = slice(0, ATTENTION_IMAGES * self._columns, self._columns)
         images, maps = self._sampler.attention(variables, self._latents[first_column], self._labels[first_column])
         gates = {layer: float(jax.device_get(variables["params"][layer]["gamma"])) for layer in maps}
         title = f"step {step:,} · where each marked point looks"
+        numbers = {}
+        for layer, weights in maps.items():
+            numbers[f"{layer}/entropy"] = float(attention_entropy(weights).mean())  # nats
+            numbers[f"{layer}/distance"] = float(attention_distance(weights, images.shape[1]).mean())  # pixels
+        if numbers and step % self._every_steps == 0:  # so that a run in parts has the rows of a whole one
+            self._writer.scalars_once(step, numbers)
         return self._writer.picture(step, "attention", attention_picture(images, maps, gates, title))

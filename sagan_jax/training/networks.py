@@ -1,5 +1,6 @@
 """From a config to the pair of networks."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -10,12 +11,13 @@ from sagan_jax.errors import InputError
 from sagan_jax.models.architecture import discriminator_architecture, generator_architecture
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import XAVIER_UNIFORM, Numerics
+from sagan_jax.models.layers import CLASS_TABLES, KERNELS, XAVIER_UNIFORM, Numerics
 
 INITIALIZERS = {
     "xavier_uniform": XAVIER_UNIFORM,
     "orthogonal": nn.initializers.orthogonal(),
 }
+NORMALIZED = {"kernels": (KERNELS,), "kernels and class tables": (KERNELS, CLASS_TABLES), "nothing": ()}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -40,6 +42,7 @@ def build_networks(config: ConfigDict) -> Networks:
         batch_norm_momentum=model.batch_norm_momentum,
         rematerialize=model.rematerialize,
     )
+    normalized = _choice(NORMALIZED, "model.generator.spectral_norm", model.generator.spectral_norm)
     generator = generator_architecture(
         resolution, model.generator.channels, model.generator.multipliers, model.generator.attention
     )
@@ -51,7 +54,7 @@ def build_networks(config: ConfigDict) -> Networks:
         model.discriminator.final_resolution,
     )
     return Networks(
-        Generator(generator, model.num_classes, numerics),
+        Generator(generator, model.num_classes, dataclasses.replace(numerics, normalized=normalized)),
         Discriminator(discriminator, model.num_classes, numerics),
     )
 

@@ -38,6 +38,7 @@ class Recipe:
       flip: mirror half of the real images.
       spread: asks for arrays [B, ...] that are made in the step to be spread over the devices; without it every
         device would make and use all of them.
+      gather: asks for the weights that images pass through to be whole on every device, where the state is not.
       unroll: lay the loops over updates and pieces out flat. For CPUs, where XLA runs the
         convolutions inside a loop on a single thread.
     """
@@ -53,6 +54,7 @@ class Recipe:
     flip: bool
     unroll: bool
     spread: Callable[[Any], Any] = lambda arrays: arrays
+    gather: Callable[[Any], Any] = lambda arrays: arrays
 
 
 def build_recipe(config: ConfigDict, class_frequencies: tuple[float, ...] = ()) -> Recipe:
@@ -123,7 +125,7 @@ def generate(recipe: Recipe, generator: NetworkState, batch_size: int, keys: jax
     latents, labels = recipe.spread(tuple(x.swapaxes(0, 1).reshape(-1, *x.shape[2:]) for x in drawn))
     module = recipe.networks.generator
     module = module.clone(numerics=dataclasses.replace(module.numerics, moment_groups=updates))
-    images: Any = module.apply(frozen_variables(generator), latents, labels, train=True)
+    images: Any = module.apply(recipe.gather(frozen_variables(generator)), latents, labels, train=True)
     return Batch(*(x.reshape(batch_size, updates, *x.shape[1:]).swapaxes(0, 1) for x in (images, labels)))
 
 
@@ -165,7 +167,7 @@ def generator_update(
 
     With accumulation each piece has batch-norm moments of its own; running moments take their mean.
     """
-    judge = frozen_variables(discriminator)
+    judge = recipe.gather(frozen_variables(discriminator))
 
     def loss_of(weights: Tree, piece: Any) -> tuple[jax.Array, tuple[Tree, Metrics]]:
         latents, labels = piece
@@ -209,9 +211,12 @@ def update_network(
     """
     normalize = functools.partial(normalize_for_update, stats=network.spectral_stats, epsilon=recipe.spectral_epsilon)
     weights, pull_back, spectral_stats = jax.vjp(normalize, network.params, has_aux=True)
+    weights = recipe.gather(weights)
     gradients, outputs = mean_gradients(loss_of, weights, batch, recipe.accumulation_steps, unroll=recipe.unroll)
     (gradients,) = pull_back(gradients)
-    sizes = {"gradient_norm": optax.tree.norm(gradients), "sigma_max": largest_sigma(spectral_stats)}
+    sizes = {"gradient_norm": optax.tree.norm(gradients)}
+    if spectral_stats:
+        sizes["sigma_max"] = largest_sigma(spectral_stats)
     network = apply_gradients(network, gradients, optimizer)
     return dataclasses.replace(network, spectral_stats=spectral_stats), outputs, sizes
 

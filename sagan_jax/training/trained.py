@@ -1,89 +1,105 @@
 """A finished or running run, opened for sampling from what its workdir holds."""
 
-import functools
 import json
-from pathlib import Path
-from typing import NamedTuple
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.config import default_config
-from sagan_jax.data.source import class_frequencies, open_source
 from sagan_jax.errors import InputError
+from sagan_jax.models.spectral_norm import normalize_exactly
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
-from sagan_jax.runtime.sharding import replicated
-from sagan_jax.training.evaluation import BEST
-from sagan_jax.training.sampling import Sampler
-from sagan_jax.training.state import Tree, create_state
+from sagan_jax.sampling.card import Card
+from sagan_jax.sampling.model import Model
+from sagan_jax.sampling.sampler import Sampler
+from sagan_jax.training.dispatch import compile_creation
+from sagan_jax.training.evaluation import BEST, FOLDER
 from sagan_jax.training.step import build_recipe
 
 NEWEST, CHECKPOINTS = "newest", "checkpoints"
 
 
-class Trained(NamedTuple):
-    """A generator ready to make samples.
-
-    Attributes:
-      config: of its run.
-      class_names: one per label.
-      step: completed steps of the checkpoint.
-      sampler, variables: the averaged generator, frozen.
-    """
-
-    config: ConfigDict
-    class_names: tuple[str, ...]
-    step: int
-    sampler: Sampler
-    variables: Tree
-
-
-def open_trained(workdir: str, checkpoint: str, mesh: Mesh, batch_size: int | None = None) -> Trained:
-    """Opens a run.
+def open_trained(
+    workdir: str, checkpoint: str, mesh: Mesh, call_size: int | None = None, *, judging: bool = False
+) -> Model:
+    """Opens a run; the data set is not needed.
 
     Args:
       workdir: of the run.
       checkpoint: "newest", "best" or a step.
       mesh: the devices.
-      batch_size: samples per call, by default as the run has it.
+      call_size: samples per call, by default as the run has it.
+      judging: whether the discriminator is wanted too.
 
     Raises:
       InputError: there is no such run or checkpoint.
     """
-    folder = Path(workdir).expanduser()
-    config, class_names = _settings(folder)
+    folder = epath.Path(workdir).expanduser()
+    config, data = _settings(folder)
     place = folder / (BEST if checkpoint == BEST else CHECKPOINTS)
     if not place.is_dir():
         raise InputError(_nothing_saved(folder, checkpoint))
     checkpoints = SavedCheckpoints(place)
     try:
         step = _chosen(checkpoints.steps(), checkpoint, folder)
-        shares = class_frequencies(config, open_source(config)) if config.data.class_sampling != "uniform" else ()
-        recipe = build_recipe(config, shares)
-        create = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.prior)
-        like = jax.eval_shape(create, jax.random.key(0))
-        state = checkpoints.restore(step, like, sharding=replicated(mesh))
+        damage = checkpoints.damage(step)
+        if damage:
+            raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another with --checkpoint.")
+        recipe = build_recipe(config, tuple(data["class_shares"]))
+        like = compile_creation(recipe, mesh).eval_shape(jax.random.key(0))
+        state = checkpoints.restore(step, like)
     finally:
         checkpoints.close()
-    if batch_size:
-        config.sampling.batch_size = batch_size
-    sampler = Sampler(recipe.networks.generator, recipe.prior, mesh, **config.sampling)
+    networks, sampling = recipe.networks, config.sampling
+    sampler = Sampler(networks.generator, recipe.prior, mesh, **sampling, call_size=call_size)
+    card = Card(
+        name=folder.absolute().name,
+        latent_size=config.model.latent_size,
+        num_classes=config.model.num_classes,
+        generator=networks.generator.architecture,
+        discriminator=networks.discriminator.architecture,
+        batch_norm_epsilon=config.model.batch_norm_epsilon,
+        class_names=tuple(data["data"]["class_names"]),
+        class_shares=tuple(data["class_shares"]),
+        step=step,
+        weights=f"averaged; divided by exact singular values; moments of {sampling.standing_batches} batches of"
+        f" {sampling.batch_size}",
+        origin={"config": config.to_dict(), "data": data["data"]},
+        evaluations=tuple(
+            json.loads(file.read_text()) for file in sorted((folder / FOLDER).glob(f"{step:08d}-*.json"))
+        ),
+    )
     variables = sampler.freeze(state.ema_params, config.seed)
-    return Trained(config, class_names, step, sampler, variables)
+    judge = {"params": jax.jit(normalize_exactly)(state.discriminator.params)} if judging else None
+    return Model(card, sampler, variables, card.build_discriminator() if judging else None, judge)
 
 
-def _settings(folder: Path) -> tuple[ConfigDict, tuple[str, ...]]:
+def run_config(card: Card) -> ConfigDict:
+    """The config of the run that a model comes from; the defaults where it comes from elsewhere."""
+    config = default_config()
+    _fill(config, card.origin.get("config", {}))
+    return config
+
+
+def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
     try:
         saved = json.loads((folder / "config.json").read_text())
-        names = tuple(json.loads((folder / "data.json").read_text())["data"]["class_names"])
+        data = {"class_shares": []} | json.loads((folder / "data.json").read_text())
         config = default_config()
         _fill(config, saved)
+        if not set(data["data"]) >= {"class_names"} or not isinstance(data["class_shares"], list):
+            raise ValueError("something is missing")
     except FileNotFoundError as error:
         raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another --workdir.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"config.json or data.json in {folder} is damaged ({error}): restore it.") from error
-    return config, names
+    if config.data.class_sampling != "uniform" and config.model.num_classes and not data["class_shares"]:
+        raise InputError(
+            f"data.json in {folder} lacks class_shares, as older runs do: continue the run once, to add them."
+        )
+    return config, data
 
 
 def _fill(config: ConfigDict, saved: dict) -> None:
@@ -96,7 +112,7 @@ def _fill(config: ConfigDict, saved: dict) -> None:
             config[name] = tuple(value) if isinstance(value, list) else value
 
 
-def _chosen(steps: list[int], checkpoint: str, folder: Path) -> int:
+def _chosen(steps: list[int], checkpoint: str, folder: epath.Path) -> int:
     if not steps:
         raise InputError(_nothing_saved(folder, checkpoint))
     if checkpoint in (NEWEST, BEST):
@@ -107,7 +123,7 @@ def _chosen(steps: list[int], checkpoint: str, folder: Path) -> int:
     return int(checkpoint)
 
 
-def _nothing_saved(folder: Path, checkpoint: str) -> str:
+def _nothing_saved(folder: epath.Path, checkpoint: str) -> str:
     if checkpoint == BEST:
         return f"{folder} has no best checkpoint: a run keeps one where eval.features is set; use {NEWEST}."
     return f"{folder} has no checkpoint yet: train on, or give another run's --workdir."

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from sagan_jax.config import flat_fields
 from sagan_jax.data.residency import RESIDENCES
 from sagan_jax.errors import InputError
+from sagan_jax.training.divergence import CHOICES as ON_NAN
 from sagan_jax.training.evaluation import check_evaluation
 from sagan_jax.training.step import build_recipe
 
@@ -18,6 +19,7 @@ AT_LEAST_ONE = (
     "train.discriminator_updates",
     "train.steps_per_call",
     "train.accumulation_steps",
+    "mesh.fsdp",
     "sampling.batch_size",
     "sampling.standing_batches",
     "log.every_steps",
@@ -35,6 +37,8 @@ POSITIVE = (
     "optimizer.discriminator.epsilon",
     "model.spectral_epsilon",
     "model.batch_norm_epsilon",
+    "faults.largest_loss",
+    "faults.join_seconds",
 )
 FRACTIONS = (
     "train.ema_decay",
@@ -50,6 +54,8 @@ NOT_NEGATIVE = (
     "train.ema_start_step",
     "eval.every_steps",
     "eval.num_real",
+    "faults.hang_seconds",
+    "faults.most_rollbacks",
     "optimizer.generator.warmup_updates",
     "optimizer.discriminator.warmup_updates",
 )
@@ -59,11 +65,12 @@ CHOICES = {
     "data.class_sampling": ("uniform", "empirical"),
     "data.real_class_sampling": ("empirical", "uniform"),
     "data.residency": RESIDENCES,
+    "faults.on_nan": ON_NAN,
 }
 # Fields, or groups of them, that no weight depends on but by rounding. What data.source and data.split name is compared
 # by contents.
 FREE = (
-    *("log", "checkpoint", "eval", "sampling"),
+    *("log", "checkpoint", "eval", "sampling", "faults", "mesh"),
     *("data.source", "data.split", "data.data_dir", "data.cache_dir", "data.residency", "data.resident_gib"),
     *("data.read_threads", "data.prefetch_steps", "model.rematerialize", "train.steps_per_call"),
 )
@@ -112,6 +119,8 @@ def _check_choices(config: ConfigDict) -> None:
 
 
 def _check_divisibility(config: ConfigDict, devices: int) -> None:
+    if devices % config.mesh.fsdp:
+        raise InputError(f"mesh.fsdp = {config.mesh.fsdp} does not divide the {devices} devices: use 1, or a divisor.")
     batch, pieces = config.train.batch_size, config.train.accumulation_steps
     if batch % (devices * pieces):
         unit = devices * pieces

@@ -1,0 +1,119 @@
+"""Several processes as one program: how they find each other, and which of them speaks and writes."""
+
+import argparse
+import functools
+import math
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from sagan_jax.errors import FailedError, InputError
+
+LOST_AFTER = 30  # seconds without a sign of life after which the others give a process up
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def join_processes(
+    coordinator: str | None, num_processes: int | None, process_id: int | None, wait_seconds: float = 300
+) -> None:
+    """Joins the other processes of the program, if there are any; to be called before anything uses a device.
+
+    Where nothing is given, JAX looks for a TPU pod, Slurm, Open MPI or Kubernetes, and else this is the only process.
+    All but the first process print nothing but errors from here on.
+
+    Args:
+      coordinator: HOST:PORT of the first process; it listens on the loopback device only if HOST is such.
+      num_processes: how many there are.
+      process_id: which one this is, from 0 on.
+      wait_seconds: how long to wait until all of them are there.
+
+    Raises:
+      InputError: only some of the three are given, or one is impossible.
+      FailedError: the processes do not find each other.
+    """
+    given = (coordinator, num_processes, process_id)
+    if any(value is None for value in given) and any(value is not None for value in given):
+        raise InputError(
+            f"--coordinator={coordinator} --processes={num_processes} --process={process_id}: give all three,"
+            " or none of them."
+        )
+    initialize = functools.partial(
+        jax.distributed.initialize,
+        initialization_timeout=math.ceil(wait_seconds),
+        heartbeat_timeout_seconds=LOST_AFTER,
+    )
+    try:
+        if coordinator is None:
+            initialize()
+        else:
+            local = coordinator.rpartition(":")[0] in LOOPBACK
+            initialize(
+                coordinator,
+                num_processes,
+                process_id,
+                cluster_detection_method="deactivate",
+                coordinator_bind_address=coordinator if local else None,
+            )
+    except (ValueError, RuntimeError) as error:
+        alone = ("coordinator_address should be defined", "must be called before any JAX")
+        if coordinator is None and any(reason in str(error) for reason in alone):
+            return  # no other processes, or called as a library by a program that has used JAX already
+        kind = InputError if isinstance(error, ValueError) else FailedError  # a machine may have vanished meanwhile
+        raise kind(
+            f"--coordinator={coordinator} --processes={num_processes} --process={process_id} cannot be joined:"
+            f" start all processes within {wait_seconds:g} seconds (faults.join_seconds), with the same coordinator and"
+            f" each with a number of its own ({error})."
+        ) from error
+    if not is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+        os.environ["TQDM_DISABLE"] = "1"
+
+
+def add_process_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of a program that are the arguments of `join_processes`."""
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
+    parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    parser.add_argument("--process", type=int, metavar="I", help="which one this is, from 0 on")
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    return jax.process_index() == 0
+
+
+def as_the_first(number: int) -> int:
+    """The number that the first process has; to be asked by all of them, which wait for it."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
+
+def true_of_all(statement: bool) -> bool:
+    """Whether something is true in all processes; to be asked by all of them, which wait for each other."""
+    if jax.process_count() == 1:
+        return statement
+    return bool(multihost_utils.process_allgather(np.int32(statement)).all())
+
+
+def run_to_the_end(program: Callable[[], int]) -> int:
+    """Runs a program and returns its exit status; where there are several processes a failing one ends at once.
+
+    Leaving in the usual way it would first wait for the others, and these wait for it.
+    """
+    try:
+        status = program()
+    except Exception:
+        if jax.process_count() == 1:
+            raise
+        traceback.print_exc()
+        status = 1
+    if status and jax.process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status

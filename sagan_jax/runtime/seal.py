@@ -1,0 +1,91 @@
+"""Proof that a checkpoint is as it was written: a list of its files, made before the checkpoint gets its name."""
+
+import json
+import uuid
+
+import orbax.checkpoint as ocp
+from etils import epath
+
+from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
+from sagan_jax.runtime.timing import warn
+
+SEAL = "seal.json"  # in the folder of a checkpoint: {"files": {name: [bytes, sha256]}}
+
+
+def seal_unsealed(folder: epath.Path) -> None:
+    """Seals the checkpoints in a folder that have no seal yet, which are those still being written.
+
+    Files in a bucket are sealed by their sizes only: buckets keep hashes themselves.
+    """
+    for checkpoint in folder.iterdir():
+        # What lies beside the folders in it Orbax writes later, when the checkpoint is done.
+        names = [name for name in _names(checkpoint) if "/" in name]
+        if names and not (checkpoint / SEAL).exists():
+            files = {name: _print_of(checkpoint / name) for name in names}
+            write_whole(checkpoint / SEAL, json.dumps({"files": files}).encode())
+
+
+def damage(checkpoint: epath.Path) -> str | None:
+    """What is wrong with a finished checkpoint, or None. Reads all of it."""
+    try:
+        sealed = json.loads((checkpoint / SEAL).read_text())["files"]
+    except OSError:
+        return f"{SEAL} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"{SEAL} is not readable"
+    for name, (size, digest) in sealed.items():
+        file = checkpoint / name
+        if not file.exists():
+            return f"{name} is missing"
+        if file.stat().length != size:
+            return f"{name} has {file.stat().length} bytes in place of {size}"
+        if digest and not is_remote(file) and sha256_of(file) != digest:
+            return f"{name} has changed"
+    return None
+
+
+def damaged_newest(folder: epath.Path) -> tuple[dict[int, str], int | None]:
+    """What is wrong with each checkpoint that is newer than the newest sound one, and the step of that one."""
+    wrong: dict[int, str] = {}
+    for step in sorted(finished_steps(folder), reverse=True):
+        reason = damage(folder / str(step))
+        if reason is None:
+            return wrong, step
+        wrong[step] = reason
+    return wrong, None
+
+
+def finished_steps(folder: epath.Path) -> list[int]:
+    """Steps of the checkpoints in a folder, in any order."""
+    found = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.exists() else []
+    # In a bucket an unfinished one has the same name.
+    return [int(path.name) for path in found if ocp.utils.is_checkpoint_finalized(path)]
+
+
+def set_aside(folder: epath.Path, damaged: dict[int, str]) -> None:
+    """Moves damaged checkpoints out of the way, into the folder `damaged` beside their own, and says so."""
+    for step, reason in damaged.items():
+        place = folder.parent / "damaged" / f"{folder.name}-{step}-{uuid.uuid4().hex[:4]}"
+        _move(folder / str(step), place)
+        warn(f"the checkpoint of step {step:,} is damaged ({reason}): it is now {place}, and an older one is used")
+
+
+def _move(folder: epath.Path, place: epath.Path) -> None:
+    if is_remote(folder):  # where only objects can be moved
+        for name in _names(folder):
+            (folder / name).copy(place / name)
+        folder.rmtree()
+    else:
+        place.parent.mkdir(exist_ok=True)
+        folder.rename(place)
+
+
+def _names(folder: epath.Path, prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        names += _names(path, f"{prefix}{path.name}/") if path.is_dir() else [prefix + path.name]
+    return names
+
+
+def _print_of(file: epath.Path) -> list[int | str]:
+    return [file.stat().length, "" if is_remote(file) else sha256_of(file)]

@@ -1,0 +1,61 @@
+"""Where a run begins: whether it is the same run as before, and its newest saved state or a fresh one."""
+
+from etils import epath
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.checkpoint import Checkpoints
+from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.workdir import check_settings, save_settings
+from sagan_jax.training.dispatch import compile_creation
+from sagan_jax.training.state import TrainState
+from sagan_jax.training.step import Recipe
+from sagan_jax.training.validation import free_fields
+
+
+def check_continuation(
+    config: ConfigDict, source: ImageSource | ImageStream, folder: epath.Path, saved: int | None
+) -> None:
+    """Writes the run's settings, unless it is to continue (from step `saved`) a run with other ones.
+
+    Raises:
+      InputError: something that the weights depend on differs.
+    """
+    if saved is not None:
+        check_settings(folder, "data.json", _data(config, source), free=("class_shares",))
+        check_settings(folder, "config.json", config.to_dict(), free_fields(config))
+        if saved > config.train.steps:
+            raise InputError(
+                f"train.steps = {config.train.steps}, but the run in {folder} has taken {saved} steps already:"
+                " ask for at least as many, or start a new run with another --workdir."
+            )
+    write_settings(config, source, folder)
+
+
+def write_settings(config: ConfigDict, source: ImageSource | ImageStream, folder: epath.Path) -> None:
+    """Writes what `check_continuation` compares with; in the first process."""
+    if is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_settings(folder, "data.json", _data(config, source))
+        save_settings(folder, "config.json", config.to_dict())
+
+
+def settings_are_there(folder: epath.Path) -> bool:
+    """Whether `write_settings` has written; the folder may have been deleted since."""
+    return (folder / "config.json").exists() or not is_first()
+
+
+def _data(config: ConfigDict, source: ImageSource | ImageStream) -> dict:
+    """What the data are, and the shares of generated classes, without which nobody could sample as in training."""
+    identity = {"name": source.name, "num_images": len(source), "class_names": list(source.class_names)}
+    return {"data": identity, "class_shares": list(class_frequencies(config, source))}
+
+
+def initial_state(config: ConfigDict, recipe: Recipe, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
+    """The newest saved state, or a fresh one where nothing is saved; over the devices of the mesh."""
+    create, key = compile_creation(recipe, mesh), stream(config.seed, "initial weights")
+    newest = checkpoints.newest_step()
+    return create(key) if newest is None else checkpoints.restore(newest, like=create.eval_shape(key))

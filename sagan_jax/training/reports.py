@@ -1,0 +1,67 @@
+"""Metrics of a run on their way from the devices to files and people, and the check that it has not diverged."""
+
+import math
+
+import jax
+
+from sagan_jax.errors import DivergedError
+from sagan_jax.runtime.timing import Progress, Throughput
+from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.step import Metrics
+
+SHOWN = ("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy")  # on the terminal, with the gammas
+# By these one knows that a network has diverged, in the order in which a step computes them.
+SIGNS = {
+    "d_loss": "discriminator",
+    "d_gradient_norm": "discriminator",
+    "g_loss": "generator",
+    "g_gradient_norm": "generator",
+}
+
+
+class Reports:
+    """Writes and shows metrics, each one step late: fetching them waits for the devices, which have work by then.
+
+    Args:
+      writer: where they go.
+      throughput, progress: of the run.
+      largest_loss: a loss beyond it has diverged.
+    """
+
+    def __init__(self, writer: RunWriter, throughput: Throughput, progress: Progress, largest_loss: float):
+        self._writer, self._throughput, self._progress = writer, throughput, progress
+        self._largest_loss = largest_loss
+        self._signs: list[tuple[int, Metrics]] = []  # of steps not yet checked, still on the devices
+        self._waiting: tuple[int, Metrics] | None = None
+
+    def note(self, step: int, metrics: Metrics) -> None:
+        """Keeps what tells divergence of a step for the next check, without waiting for the devices."""
+        self._signs.append((step, {name: metrics[name] for name in SIGNS}))
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Metrics for the next `flush`."""
+        self._waiting = (step, metrics)
+
+    def flush(self) -> None:
+        """Checks, writes and shows what was added. Raises DivergedError, see `check`."""
+        if not self._waiting:
+            return
+        step, metrics = self._waiting
+        self._waiting = None
+        self.check(step)
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        speed = self._throughput.report()
+        self._writer.scalars(step, values | speed)
+        shown = {name: value for name, value in values.items() if name in SHOWN or "gamma" in name}
+        self._progress.report(step, shown, speed)
+
+    def check(self, step: int) -> None:
+        """Raises DivergedError if something noted up to a step is not finite or too large, naming where it began."""
+        steps = [noted for noted, _ in self._signs if noted <= step]
+        signs = jax.device_get([metrics for _, metrics in self._signs[: len(steps)]])
+        self._signs = self._signs[len(steps) :]
+        for noted, values in zip(steps, signs, strict=True):
+            for name, network in SIGNS.items():
+                value = float(values[name])
+                if not math.isfinite(value) or (name.endswith("loss") and abs(value) > self._largest_loss):
+                    raise DivergedError(f"the {network} has diverged: {name} is {value:g} at step {noted:,}")

@@ -1,0 +1,68 @@
+"""What stays the same while a run's state moves, and how the state is kept."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from sagan_jax.data.residency import Feed
+from sagan_jax.data.source import ImageSource, ImageStream
+from sagan_jax.errors import DivergedError
+from sagan_jax.runtime.checkpoint import Checkpoints, save_once
+from sagan_jax.runtime.timing import warn
+from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.sampling.sampler import Sampler
+from sagan_jax.training.continuation import settings_are_there, write_settings
+from sagan_jax.training.evaluation import Evaluator
+from sagan_jax.training.gallery import Gallery
+from sagan_jax.training.state import TrainState
+from sagan_jax.training.step import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same while a run's state moves; `config.model.num_classes` is known here."""
+
+    config: ConfigDict
+    folder: epath.Path
+    source: ImageSource | ImageStream
+    feed: Feed
+    recipe: Recipe
+    checkpoints: Checkpoints
+    sampler: Sampler
+    gallery: Gallery
+    evaluator: Evaluator | None
+    writer: RunWriter
+
+    def save(self, step: int, state: TrainState, *, for_sure: bool) -> None:
+        """Saves the state; makes the folder anew if somebody has deleted it.
+
+        Args:
+          step, state: to save.
+          for_sure: wait until it is saved, and try again if that fails. Raises FailedError if it still does.
+        """
+        if not settings_are_there(self.folder):
+            warn(f"{self.folder} was deleted: it is made anew and the run goes on; what it held is gone")
+            write_settings(self.config, self.source, self.folder)
+        self.writer.flush()
+        self.checkpoints.save(step, state)
+        if for_sure:
+            self.checkpoints.insist(step, state)
+
+    @contextlib.contextmanager
+    def left_behind_if_diverged(self, step: int, state: TrainState) -> Iterator[None]:
+        """Within it DivergedError leaves the state in the folder `diverged`, to be looked at."""
+        try:
+            yield
+        except DivergedError:
+            save_once(self.folder / "diverged" / f"{step:08d}", state)
+            raise
+
+    def close(self) -> None:
+        """Waits until everything is saved and written."""
+        self.checkpoints.close()
+        if self.evaluator:
+            self.evaluator.close()
+        self.writer.close()

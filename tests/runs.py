@@ -1,0 +1,134 @@
+"""Runs of the training program as processes of their own, for the tests that disturb them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+from conftest import ROOT, load_config, tiny_config
+
+from sagan_jax.config import flat_fields
+from sagan_jax.runtime.checkpoint import Checkpoints
+from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.training.continuation import initial_state
+from sagan_jax.training.step import build_recipe
+
+LIMIT = 240  # seconds
+STARTED = []  # all processes
+
+
+def config_for(steps):
+    config = tiny_config()
+    config.train.steps = steps
+    config.checkpoint.every_steps = 4
+    config.log.update(every_steps=1, pictures_every_steps=6)
+    return config
+
+
+def start(workdir, steps, *more, process=None, **options):
+    """The training program itself; `process` and options as for `start_program`."""
+    usual = flat_fields(load_config("digits"))
+    changed = {field: value for field, value in flat_fields(config_for(steps)).items() if value != usual[field]}
+    flags = [f"--config.{field}={value}" for field, value in changed.items()]
+    more = ("--config=configs/digits.py", f"--workdir={workdir}", *flags, *more)
+    return start_program("main", *more, process=process, **options)
+
+
+def start_program(name, *flags, devices=2, process=None, before=(), environment=None, output=subprocess.PIPE):
+    """A program of the package.
+
+    Args:
+      name: of its module.
+      flags: its own.
+      devices: virtual ones per process.
+      process: (port, number of processes, which one).
+      before: a command that the program is an argument of.
+      environment: more variables.
+      output: where what it says goes.
+    """
+    if process:
+        port, count, index = process
+        flags += (f"--coordinator=localhost:{port}", f"--processes={count}", f"--process={index}")
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",  # compiled in half the time
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        **(environment or {}),
+    }
+    command = [*before, sys.executable, "-m", f"sagan_jax.{name}", *flags]
+    pipes = {"stdout": output, "stderr": subprocess.STDOUT, "text": True}
+    STARTED.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
+    return STARTED[-1]
+
+
+def start_several(workdir, steps, count, *more):
+    return in_several(count, lambda process: start(workdir, steps, *more, process=process))
+
+
+def in_several(count, begin):
+    """What `begin(process=...)` starts in so many processes that work together."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return [begin(process=(port, count, index)) for index in range(count)]
+
+
+def wait_until(happened):
+    end = time.monotonic() + LIMIT
+    while not happened():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.02)
+
+
+def wait_for_step(workdir, step):
+    """Until the metrics of a step are on the disk."""
+    wait_until(lambda: any(row["step"] >= step for row in rows_of(workdir)))
+
+
+def rows_of(workdir):
+    file = workdir / "metrics.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def ended(*processes):
+    """Exit statuses and outputs."""
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def newest_state(workdir, config):
+    checkpoints = Checkpoints(workdir / "checkpoints", 1, 100)
+    state = initial_state(config, build_recipe(config), make_mesh(jax.devices()[:1]), checkpoints)
+    checkpoints.close()
+    return jax.device_get(state)
+
+
+def assert_same_run(found, expected, steps):
+    """Bit for bit the same weights, metrics and pictures."""
+    assert_same_numbers(found, expected, steps)
+    for kind in ("samples", "attention"):
+        names = [sorted(file.name for file in (workdir / kind).iterdir()) for workdir in (found, expected)]
+        assert names[0] == names[1]
+        for name in names[0]:
+            assert (found / kind / name).read_bytes() == (expected / kind / name).read_bytes()
+
+
+def assert_same_numbers(found, expected, steps):
+    jax.tree.map(
+        np.testing.assert_array_equal, *(newest_state(workdir, config_for(steps)) for workdir in (found, expected))
+    )
+    timings = {"steps_per_s", "images_per_s", "data_wait"}
+    values = [
+        {row["step"]: {k: v for k, v in row.items() if k not in timings} for row in rows_of(workdir)}
+        for workdir in (found, expected)
+    ]
+    assert values[0] == values[1]

@@ -1,0 +1,74 @@
+"""A network that diverges: it is named, its state is kept, and the run ends or goes back."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from runs import config_for
+
+from sagan_jax.errors import DivergedError
+from sagan_jax.training.loop import prepare, train, train_and_evaluate
+
+pytestmark = pytest.mark.usefixtures("hasty_compilation")
+
+
+def broken(state, network):
+    params = getattr(state, network).params
+    params["attention_8"]["gamma"] *= np.nan
+    return state
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_a_network_that_diverges_is_named_and_its_state_kept(tmp_path, network):
+    config = config_for(4)
+    config.log.every_steps = config.checkpoint.every_steps = 4  # found at the end, begun at step 1
+    run, state = prepare(config, tmp_path)
+    run.checkpoints.save(0, state)
+    with pytest.raises(DivergedError, match=r"is nan at step 1 \(the newest checkpoint is that of step 0\)") as caught:
+        train(run, broken(state, network))
+    # The images of a broken generator break the discriminator in the same step.
+    assert str(caught.value).startswith("the discriminator has diverged: d_loss")
+    run.close()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()] == ["0"]
+    assert (tmp_path / "diverged" / "00000004").is_dir()
+
+
+def test_a_loss_that_explodes_has_diverged(tmp_path):
+    config = config_for(4)
+    config.faults.largest_loss = 1e-3
+    with pytest.raises(DivergedError, match=r"diverged: d_loss is [\d.]+ at step 1 \(nothing was saved yet\)"):
+        train_and_evaluate(config, str(tmp_path))
+
+
+def test_a_run_that_goes_back_takes_other_steps_and_remembers_it(tmp_path, capsys):
+    config = config_for(4)
+    config.faults.on_nan = "rollback"
+    states = []
+    for name, stops in (("undisturbed", (4,)), ("back", (4,)), ("back and resumed", (2, 4))):
+        for steps in stops:
+            config.train.steps = steps
+            run, state = prepare(config, tmp_path / name)
+            if steps == stops[0] and "back" in name:
+                run.save(0, state, for_sure=True)
+                state = broken(state, "generator")
+            state = train(run, state)
+            run.close()
+        states.append(jax.device_get(state))
+    jax.tree.map(np.testing.assert_array_equal, states[1], states[2])
+    usual, other = (state.generator.params["dense"]["kernel"] for state in states[:2])
+    assert not np.array_equal(usual, other)
+    (entry,) = json.loads((tmp_path / "back and resumed" / "rollbacks.json").read_text())
+    assert entry["step"] == 0
+    assert "going back, time 1 of 3 (the newest checkpoint is that of step 0), with other" in capsys.readouterr().err
+    steps = [json.loads(line)["step"] for line in (tmp_path / "back" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_run_goes_back_only_so_often(tmp_path):
+    config = config_for(4)
+    config.faults.update(on_nan="rollback", most_rollbacks=2)
+    config.optimizer.discriminator.learning_rate = 1e30
+    with pytest.raises(DivergedError, match="after going back 2 times"):
+        train_and_evaluate(config, str(tmp_path))
+    assert len(json.loads((tmp_path / "rollbacks.json").read_text())) == 2

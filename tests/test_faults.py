@@ -1,0 +1,260 @@
+"""What goes wrong around a run: damaged checkpoints, files that cannot be written, processes that hang."""
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from etils import epath
+from PIL import Image
+from runs import config_for, newest_state
+
+from sagan_jax import prepare as prepare_program
+from sagan_jax.errors import HUNG, FailedError, InputError
+from sagan_jax.runtime import lock
+from sagan_jax.runtime.checkpoint import BestCheckpoint, Checkpoints
+from sagan_jax.runtime.journal import Journal
+from sagan_jax.runtime.processes import join_processes
+from sagan_jax.runtime.sharding import make_mesh, replicated
+from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.loop import prepare, train_and_evaluate
+from sagan_jax.training.trained import open_trained
+
+pytestmark = pytest.mark.usefixtures("hasty_compilation")
+
+
+def largest_file(checkpoint):
+    return max((file for file in (checkpoint / "default").rglob("*") if file.is_file()), key=lambda f: f.stat().st_size)
+
+
+def truncate(checkpoint):
+    os.truncate(largest_file(checkpoint), 100)
+
+
+def flip_a_byte(checkpoint):
+    file = largest_file(checkpoint)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def delete_half(checkpoint):
+    files = sorted(file for file in (checkpoint / "default").rglob("*") if file.is_file())
+    for file in files[::2]:
+        file.unlink()
+
+
+def delete_all_but_the_folder(checkpoint):
+    for file in checkpoint.rglob("*"):
+        if file.is_file():
+            file.unlink()
+
+
+def scribble_on_the_seal(checkpoint):
+    (checkpoint / "seal.json").write_text('{"files"')
+
+
+DAMAGES = {
+    truncate: r"has 100 bytes in place of",
+    flip_a_byte: r"has changed",
+    delete_half: r"is missing",
+    delete_all_but_the_folder: r"seal.json is missing",
+    scribble_on_the_seal: r"seal.json is not readable",
+}
+
+
+def state_of(number):
+    numbers = np.random.default_rng(number).normal(size=(64, 64)).astype(np.float32)
+    return {"weights": jax.device_put(numbers, replicated(make_mesh()))}
+
+
+def save_three(folder):
+    checkpoints = Checkpoints(folder, keep=3, keep_every_steps=100)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state_of(step))
+    checkpoints.close()
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, capsys, damage):
+    folder = tmp_path / "checkpoints"
+    save_three(folder)
+    damage(folder / "3")
+    checkpoints = Checkpoints(folder, keep=3, keep_every_steps=100)
+    assert checkpoints.newest_step() == 2
+    found = checkpoints.restore(2, like=state_of(0))
+    np.testing.assert_array_equal(found["weights"], state_of(2)["weights"])
+    (aside,) = (tmp_path / "damaged").iterdir()
+    words = capsys.readouterr().err
+    assert "warning: the checkpoint of step 3 is damaged (" in words
+    assert str(aside) in words
+    assert DAMAGES[damage] in words
+    checkpoints.save(3, state_of(4))
+    checkpoints.close()
+    assert Checkpoints(folder, 3, 100).newest_step() == 3
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_touched(tmp_path):
+    save_three(tmp_path)
+    for step in "123":
+        truncate(tmp_path / step)
+    with pytest.raises(InputError, match=r"all checkpoints in .* are damaged .*3: .* has 100 bytes .* restore one"):
+        Checkpoints(tmp_path, 3, 100)
+    assert {"1", "2", "3"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_damaged_best_checkpoint_does_not_stop_the_run(tmp_path, capsys):
+    for _ in range(2):
+        best = BestCheckpoint(tmp_path / "best", "frechet", lower_is_better=True)
+        assert best.score() is None
+        assert best.save_if_better(5, state_of(5), 3.0)
+        assert not best.save_if_better(6, state_of(6), 4.0)
+        best.close()
+        flip_a_byte(tmp_path / "best" / "5")
+    assert "the checkpoint of step 5 is damaged" in capsys.readouterr().err
+
+
+def test_a_best_state_that_cannot_be_kept_does_not_stop_the_run(tmp_path, capsys):
+    best = BestCheckpoint(tmp_path / "best", "frechet", lower_is_better=True)
+    (tmp_path / "best").rmdir()
+    (tmp_path / "best").write_text("in the way")
+    assert not best.save_if_better(5, state_of(5), 3.0)
+    assert f"could not save into {tmp_path / 'best'}" in capsys.readouterr().err
+    (tmp_path / "best").unlink()
+    assert best.save_if_better(6, state_of(6), 4.0)
+    assert best.score() == 4.0
+    best.close()
+
+
+def test_samples_are_not_made_of_a_damaged_checkpoint(tmp_path):
+    config = config_for(1)
+    run, state = prepare(config, tmp_path)
+    run.save(0, state, for_sure=True)
+    run.close()
+    assert open_trained(str(tmp_path), "newest", make_mesh()).card.step == 0
+    flip_a_byte(tmp_path / "checkpoints" / "0")
+    with pytest.raises(InputError, match=r"checkpoint 0 of .* is damaged \(.* has changed\): choose another"):
+        open_trained(str(tmp_path), "newest", make_mesh())
+
+
+def test_lines_wait_until_they_can_be_written(tmp_path, capsys):
+    file = tmp_path / "metrics.jsonl"
+    file.symlink_to("/dev/full")  # where every write fails for lack of space
+    journal = Journal(file)
+    for line in "abc":
+        journal.append(line)
+    assert capsys.readouterr().err.count("cannot be written (No space left on device)") == 1
+    file.unlink()
+    journal.append("d")
+    assert journal.lines() == ["a", "b", "c", "d"]
+
+
+def test_pictures_that_cannot_be_written_do_not_end_a_run(tmp_path, capsys):
+    writer = RunWriter(tmp_path, 0)
+    (tmp_path / "samples").write_text("in the way")
+    writer.picture(1, "samples", np.zeros((4, 4, 3), np.uint8))
+    writer.close()
+    assert "samples/00000001.png could not be written" in capsys.readouterr().err
+
+
+class JumpingClock:
+    """Jumps once, in the middle of a save, whose time then seems to be up, or not even to have begun."""
+
+    usual = staticmethod(time.time)
+
+    def __init__(self, jump):
+        self.jump, self.calls = jump, itertools.count()
+
+    def __call__(self):
+        return self.usual() + self.jump * (next(self.calls) > 40)
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
+    train_and_evaluate(config_for(4), str(tmp_path / "usual"))
+    for steps, jump in ((2, 1e6), (4, -1e6)):
+        monkeypatch.setattr(time, "time", JumpingClock(jump))
+        train_and_evaluate(config_for(steps), str(tmp_path / "jumping"))
+    states = [newest_state(tmp_path / name, config_for(4)) for name in ("usual", "jumping")]
+    assert int(states[0].step) == 4
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_a_corrupt_record_ends_the_run_with_its_name_and_keeps_the_checkpoints(tmp_path, capsys):
+    for i in range(64):
+        image = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "images" / f"{i}.png")
+    arguments = [f"--source={tmp_path / 'images'}", f"--out={tmp_path / 'data'}", "--resolution=16", "--workers=1"]
+    assert prepare_program.main(arguments) == 0
+    config = config_for(2)
+    config.model.num_classes = 0
+    config.data.update(source=f"prepared:{tmp_path / 'data'}", residency="host")
+    train_and_evaluate(config, str(tmp_path / "run"))
+    (shard,) = (tmp_path / "data").glob("*.array_record")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    shard.write_bytes(data)
+    config.train.steps = 20
+    with pytest.raises(InputError, match=f"{shard.name} is damaged"):
+        train_and_evaluate(config, str(tmp_path / "run"))
+    assert Checkpoints(tmp_path / "run" / "checkpoints", 3, 100).newest_step() >= 2
+
+
+def test_the_watchdog_ends_a_process_that_hangs_and_says_where():
+    program = (
+        "import time; from sagan_jax.runtime.watchdog import Watchdog\n"
+        "def stuck(): time.sleep(60)\n"
+        "with Watchdog(1.0) as watchdog:\n"
+        "    for _ in range(4): watchdog.sign_of_life(); time.sleep(0.5)\n"
+        "    with watchdog.paused(): time.sleep(2.5)\n"
+        "    print('still here', flush=True); stuck()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=50
+    )
+    assert result.returncode == HUNG
+    assert result.stdout == "still here\n"
+    assert "no step was finished for more than faults.hang_seconds = 1" in result.stderr
+    assert "in stuck" in result.stderr
+
+
+def test_a_lock_in_a_bucket_is_kept_fresh_and_outlives_nobody(tmp_path, monkeypatch):
+    """The same on a disk, where it is quicker."""
+    monkeypatch.setattr(lock, "BEAT", 0.3)
+    monkeypatch.setattr(lock, "STALE_AFTER", 2.5)
+    monkeypatch.setattr(lock, "is_remote", lambda path: True)
+    folder = epath.Path(tmp_path)
+    with lock.alone(folder), pytest.raises(InputError, match="is in use by another run .process"), lock.alone(folder):
+        raise AssertionError("both have it")
+    assert not (folder / lock.LOCK_FILE).exists()
+    (folder / lock.LOCK_FILE).write_text('{"owner": "a run that was killed"}')
+    with lock.alone(folder):
+        assert "killed" not in (folder / lock.LOCK_FILE).read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "raised", "expected"),
+    [
+        (("head:1", 2, None), None, InputError),  # one is missing
+        (("head:1", 2, 5), ValueError("process_id is out of range"), InputError),
+        (("head:1", 2, 1), RuntimeError("DEADLINE_EXCEEDED"), FailedError),  # the head may have vanished: try again
+        ((None, None, None), RuntimeError("must be called before any JAX calls"), None),  # as a library
+        ((None, None, None), ValueError("coordinator_address should be defined."), None),  # there are no others
+    ],
+)
+def test_processes_that_cannot_be_joined(monkeypatch, flags, raised, expected):
+    def initialize(*given, **options):
+        raise raised
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    if expected is None:
+        join_processes(*flags)
+    else:
+        with pytest.raises(expected, match=f"--coordinator=head:1 --processes=2 --process={flags[2]}"):
+            join_processes(*flags)
