@@ -1,6 +1,7 @@
 """Which layers a network has: resolutions and widths from a few numbers, checked before anything is built."""
 
 import dataclasses
+import itertools
 
 from sagan_jax.errors import InputError
 
@@ -117,6 +118,22 @@ def discriminator_architecture(
     widths = _widths("discriminator", channels, multipliers)
     _check_attention("discriminator", attention, resolutions, resolution)
     return Architecture(resolutions, widths, tuple(attention))
+
+
+def check_architecture(architecture: Architecture, first: int) -> None:
+    """Raises ValueError unless this is a network that could have been built; for one read from a file.
+
+    Args:
+      architecture: any numbers.
+      first: side of its first feature map.
+    """
+    resolutions, widths, attention = dataclasses.astuple(architecture)
+    steps = [(later / earlier) for earlier, later in itertools.pairwise(resolutions)]
+    sound = 2 <= len(resolutions) == len(widths) <= 16 and resolutions[0] == first
+    sound = sound and (all(step == 2 for step in steps) or all(step in (0.5, 1) for step in steps))
+    sound = sound and min(resolutions) >= SEED_RESOLUTION and max(resolutions) <= MAX_RESOLUTION
+    if not sound or not set(attention) <= set(resolutions) or not all(0 < width <= 2**16 for width in widths):
+        raise ValueError(f"no network has {architecture}")
 
 
 def _widths(network: str, channels: int, multipliers: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,11 +9,13 @@ Stride 1 goes with an odd kernel and keeps the side; stride 2 goes with a 4x4 ke
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.export import is_symbolic_dim
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -40,6 +42,11 @@ def spread(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int) -> jax.Array:
     """The gradient [size, size, C, F] of the kernel of `convolve`, given that of its result [B, H, W, F]."""
     return _by_platform(_kernel_gradient_on_cpu, _kernel_gradient, size, stride)(x, gradient)
+
+
+def fewer_positions(x: jax.Array, number: int) -> bool:
+    """Whether a batch of maps [B, H, W, ...] has fewer positions than a number; not where B is open, see jax.export."""
+    return not is_symbolic_dim(x.shape[0]) and math.prod(x.shape[:3]) < number
 
 
 def mirrored(kernel: jax.Array) -> jax.Array:
@@ -120,7 +127,7 @@ def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """As one matrix product where a large kernel meets few positions, for which XLA:CPU's convolutions are slow."""
     size, channels, features = kernel.shape[1:]
     batch, height, width = x.shape[0], x.shape[1] // stride, x.shape[2] // stride
-    if size == 1 or kernel.size < LARGE_KERNEL or batch * height * width > FEW_POSITIONS:
+    if size == 1 or kernel.size < LARGE_KERNEL or not fewer_positions(x, stride**2 * FEW_POSITIONS + 1):
         return _convolve(x, kernel, stride)
     margin = (size - 1) // 2
     x = jnp.pad(x, ((0, 0), (margin, size // 2), (margin, size // 2), (0, 0)))

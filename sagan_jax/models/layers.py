@@ -1,6 +1,7 @@
 """The three layers that hold kernels: dense, convolution and class embedding.
 
-The kernels that they are applied with have been divided by their spectral norms, see spectral_norm.py.
+The kernels that they are applied with have been divided by their spectral norms, see spectral_norm.py; not those of a
+network whose kernels are free, which go by another name.
 """
 
 import dataclasses
@@ -12,10 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from sagan_jax.models.convolution import convolve
-from sagan_jax.models.spectral_norm import KERNEL
+from sagan_jax.models.spectral_norm import FREE_KERNEL, KERNEL
 
 Initializer = Callable[..., jax.Array]
 XAVIER_UNIFORM: Initializer = nn.initializers.xavier_uniform()
+# What may be spectrally normalised. The tables are the classes' gains and biases of the conditional batch norm.
+KERNELS, CLASS_TABLES = "kernels", "class tables"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Numerics:
       batch_norm_momentum: share of the old running average kept at an update.
       rematerialize: keep only what goes from block to block for the gradients, and compute the rest again.
       moment_groups: batches in one, each normalised by moments of its own; image i belongs to group i mod this.
+      normalized: what of the network is spectrally normalised.
     """
 
     compute_dtype: Any = jnp.float32
@@ -38,6 +42,12 @@ class Numerics:
     batch_norm_momentum: float = 0.999
     rematerialize: bool = False
     moment_groups: int = 1
+    normalized: tuple[str, ...] = (KERNELS,)
+
+    @property
+    def kernel_name(self) -> str:
+        """Of the parameters that hold kernels."""
+        return KERNEL if KERNELS in self.normalized else FREE_KERNEL
 
 
 def same_size(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -53,7 +63,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param(KERNEL, self.numerics.kernel_init, (x.shape[-1], self.features))
+        kernel = self.param(self.numerics.kernel_name, self.numerics.kernel_init, (x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         dtype = self.numerics.compute_dtype
         return x.astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)
@@ -79,14 +89,15 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        x = self.operation(x.astype(self.numerics.compute_dtype), self.param(KERNEL, self.numerics.kernel_init, shape))
+        kernel = self.param(self.numerics.kernel_name, self.numerics.kernel_init, shape)
+        x = self.operation(x.astype(self.numerics.compute_dtype), kernel)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
         return x
 
 
 class Embedding(nn.Module):
-    """Table of one vector per class, labels [B] int32 -> [B, features] float32."""
+    """Table of one vector per class, always normalised, labels [B] int32 -> [B, features] float32."""
 
     num_classes: int
     features: int

@@ -5,12 +5,10 @@ number several times. Joined, both are 4x4 convolutions of stride 2 whose kernel
 same function, up to rounding, with 16 products where there were 36.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.convolution import convolve, spread
+from sagan_jax.models.convolution import convolve, fewer_positions, spread
 
 # Of a batch at the lower resolution; for fewer, making the larger kernel costs more than it saves.
 FEWEST_POSITIONS = 256
@@ -35,14 +33,14 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """convolve(upsample(x), kernel) in the dtype of x, [B, H, W, C], [3, 3, C, F] float32 -> [B, 2H, 2W, F]."""
-    if math.prod(x.shape[:3]) < FEWEST_POSITIONS:
+    if fewer_positions(x, FEWEST_POSITIONS):
         return convolve(upsample(x), kernel.astype(x.dtype))
     return spread(x, overlapped(kernel).astype(x.dtype))
 
 
 def convolve_mean_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """mean_pool(convolve(x, kernel)) in the dtype of x, [B, 2H, 2W, C], [3, 3, C, F] float32 -> [B, H, W, F]."""
-    if math.prod(x.shape[:3]) < 4 * FEWEST_POSITIONS:
+    if fewer_positions(x, 4 * FEWEST_POSITIONS):
         return mean_pool(convolve(x, kernel.astype(x.dtype)))
     return convolve(x, (overlapped(kernel) / 4).astype(x.dtype), 2)
 

@@ -18,6 +18,7 @@ Path = tuple[str, ...]
 
 LARGE = 2**20  # numbers in a kernel that keeps a device busy by itself
 KERNEL = "kernel"  # leaves of this name are normalised, and no others
+FREE_KERNEL = "free_kernel"  # what a kernel is called in a network without spectral norm
 
 
 def as_matrix(kernel: jax.Array) -> jax.Array:

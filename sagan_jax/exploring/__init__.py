@@ -1,0 +1,1 @@
+"""The explorer: a page in which one clicks on an image and sees where that point attends."""

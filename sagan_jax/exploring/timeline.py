@@ -1,0 +1,42 @@
+"""What a run has left of its training: a sample sheet now and then, and how gamma went."""
+
+import json
+from typing import NamedTuple
+
+from etils import epath
+
+from sagan_jax.runtime.writer import METRICS_FILE
+
+
+class Timeline(NamedTuple):
+    """Moments of a training that can be shown.
+
+    Attributes:
+      sheets: files of sample sheets by completed steps, in rising order.
+      gammas: the gammas by step, by the names of their metrics.
+    """
+
+    sheets: dict[int, epath.Path]
+    gammas: dict[int, dict[str, float]]
+
+    def gammas_at(self, step: int) -> dict[str, float]:
+        """The newest gammas up to a step."""
+        known = [at for at in self.gammas if at <= step]
+        return self.gammas[max(known)] if known else {}
+
+
+def read_timeline(workdir: epath.Path) -> Timeline:
+    """Of a run's folder; what is missing or damaged is left out."""
+    folder, file = workdir / "samples", workdir / METRICS_FILE
+    found = sorted(folder.glob("*.png")) if folder.is_dir() else []
+    sheets = {int(path.stem): path for path in found if path.stem.isdecimal()}
+    gammas = {}
+    for line in file.read_text().splitlines() if file.exists() else ():
+        try:
+            row = json.loads(line)
+            values = {name: float(value) for name, value in row.items() if "gamma" in name}
+            if values:
+                gammas[int(row["step"])] = values
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return Timeline(sheets, gammas)

@@ -1,0 +1,121 @@
+"""Makes a portable model of a run, or of another program's weights: weights, a card, and a program that needs only JAX.
+
+python -m sagan_jax.export --workdir=RUN [--checkpoint=best] --out=DIR
+python -m sagan_jax.export --import-from=FILE --layout=NAME [--class-names=FILE] --out=DIR
+
+    [--discriminator-from=FILE]
+
+docs/models.md explains the folder, the card and the layouts.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import logging
+from etils import epath
+from jax.sharding import Mesh
+
+from sagan_jax.errors import FailedError, exit_status, files_as_given
+from sagan_jax.layouts.imported import discriminator_prefix, import_model
+from sagan_jax.layouts.names import LAYOUTS
+from sagan_jax.model_flags import CALL_SIZE, add_model_flags, open_named_model
+from sagan_jax.portable.folder import PRECISIONS, PROGRAM, load_model, save_model
+from sagan_jax.portable.program import generator_program, run_program
+from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.storage import write_whole
+from sagan_jax.sampling.model import Model, build_sampler
+from sagan_jax.weights.files import read_weights
+
+TOLERANCE = {"float32": 1e-3, "float16": 0.1}  # between the images of what was written, in [-1, 1], and of the model
+CHECKED = 4  # images
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The flags; exits with one sentence where they are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m sagan_jax.export", description=__doc__.splitlines()[0])
+    source = add_model_flags(parser)
+    source.add_argument("--import-from", metavar="FILE", help="weights of another program; goes with --layout")
+    parser.add_argument("--layout", metavar="NAME", help=f"which program: {', '.join(LAYOUTS)}")
+    parser.add_argument("--discriminator-from", metavar="FILE", help="of an import, where it has a file of its own")
+    parser.add_argument("--class-names", metavar="FILE", help="of an import: a name per line, in the order of labels")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the portable model")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of the weights' files (float32)")
+    parser.add_argument("--no-program", action="store_true", help=f"leave {PROGRAM} out, which holds all weights again")
+    flags = parser.parse_args(arguments)
+    if flags.workdir is None and flags.model is None and flags.import_from is None:
+        parser.error("name what to export: --workdir=RUN, --model=DIR or --import-from=FILE")
+    if bool(flags.import_from) != bool(flags.layout):
+        parser.error("--import-from and --layout go together: name the file and the program that wrote it")
+    if (flags.class_names or flags.discriminator_from) and not flags.import_from:
+        parser.error("--class-names and --discriminator-from go with --import-from: a run knows its own")
+    return flags
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exports; returns the exit status."""
+    flags = parse_arguments(arguments)
+    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    keep_compiled_programs()
+
+    def program() -> None:
+        with files_as_given():
+            export(flags)
+
+    return exit_status(program)
+
+
+def export(flags: argparse.Namespace) -> None:
+    """Writes the folder, reads it again, and compares."""
+    mesh, folder = make_mesh(), epath.Path(flags.out).expanduser()
+    model = imported(flags, mesh) if flags.import_from else open_named_model(flags, mesh, judging=True)
+    save_model(folder, model, flags.precision)
+    written = load_model(flags.out, mesh, CALL_SIZE * mesh.devices.size, judging=True)
+    if not flags.no_program:
+        write_whole(folder / PROGRAM, generator_program(written))
+    difference = largest_difference(model, written, folder, with_program=not flags.no_program)
+    if not difference <= TOLERANCE[flags.precision]:
+        raise FailedError(f"what was written to {folder} makes other images, by up to {difference:.2g}: do not use it.")
+    for file in sorted(folder.iterdir()):
+        print(f"  {file}  {file.stat().length / 1e6:,.1f} MB")
+    print(f"read again: images differ by at most {difference:.1g} of a range of 2")
+    print(f"try it: python -m sagan_jax.sample --model={flags.out}")
+
+
+def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
+    """The model in another program's files."""
+    file = Path(flags.import_from).expanduser()
+    arrays = read_weights(file)
+    if flags.discriminator_from:
+        prefix = discriminator_prefix(flags.layout)
+        other = read_weights(Path(flags.discriminator_from).expanduser())
+        arrays |= {prefix + name: value for name, value in other.items()}
+    names = Path(flags.class_names).expanduser().read_text().splitlines() if flags.class_names else ()
+    card, variables, judge = import_model(arrays, flags.layout, file.name, tuple(names))
+    sampler = build_sampler(card, mesh, CALL_SIZE * mesh.devices.size)
+    return Model(card, sampler, variables, card.build_discriminator(), judge)
+
+
+def largest_difference(model: Model, written: Model, folder: epath.Path, *, with_program: bool) -> float:
+    """Between images of the model, of the weights as they were written, and of the program."""
+    latents = model.sampler.fixed_latents(CHECKED, stream(0, "samples"))
+    labels = np.arange(CHECKED, dtype=np.int32) % max(1, model.card.num_classes)
+    generator = model.card.build_generator()
+    expected, found = (
+        jax.device_get(jax.jit(lambda v: generator.apply(v, latents, labels, train=False))(variables))
+        for variables in (model.variables, written.variables)
+    )
+    differences = [np.abs(found - expected).max()]
+    if with_program:
+        differences.append(np.abs(run_program((folder / PROGRAM).read_bytes(), latents, labels) - expected).max())
+    return float(max(differences))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""What the layers of a SAGAN are called in other programs, read from their code; a new layout is an entry here."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sagan_jax.layouts.stored import Stored, torch_kernel
+
+
+class Block(NamedTuple):
+    """The layers in a residual block; the norms are empty in a discriminator."""
+
+    conv_0: str
+    conv_1: str
+    shortcut: str
+    norm_0: str = ""
+    norm_1: str = ""
+
+
+class Attention(NamedTuple):
+    """The layers in an attention block; `gamma` is an array."""
+
+    query: str
+    key: str
+    value: str
+    output: str
+    gamma: str
+
+
+class Network(NamedTuple):
+    """The layers of a network.
+
+    Attributes:
+      parts: pattern of the names of blocks and attention, with groups for their numbers.
+      first: blocks that come before all others.
+      block: names in a block.
+      dense: the generator's first layer; the discriminator's last.
+      norm, to_image: of the generator.
+      embedding: of the discriminator.
+      attention: the one attention block where `parts` does not tell its place, which then follows from its width.
+    """
+
+    parts: str
+    block: Block
+    dense: str
+    first: tuple[str, ...] = ()
+    norm: str = ""
+    to_image: str = ""
+    embedding: str = ""
+    attention: str = ""
+
+
+class Prefixes(NamedTuple):
+    """Of all names of either network, and patterns of what has no meaning beside them."""
+
+    generator: str
+    discriminator: str
+    ignored: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a program keeps a SAGAN.
+
+    Attributes:
+      source: its code, for people.
+      generator, discriminator: their layers; a discriminator that ours cannot express is None.
+      attention: names in an attention block.
+      prefixes: of names; for each network the first that fits.
+      moments: names of the running mean and variance in a batch norm of a block, and of the last one.
+      tables: gains and biases [classes, C] of a batch norm.
+      affine: names of gain and bias of the last batch norm.
+      epsilon: of the batch norms.
+      ignored: patterns of names that have no meaning for us.
+      flip_colors: whether images are BGR.
+      tensorflow: whether kernels are [height, width, in, out], as ours.
+    """
+
+    source: str
+    generator: Network
+    discriminator: Network | None
+    attention: Attention
+    prefixes: tuple[Prefixes, ...]
+    moments: tuple[tuple[str, str], tuple[str, str]]
+    tables: Callable[[Stored, str], tuple[np.ndarray, np.ndarray]]
+    affine: tuple[str, str]
+    epsilon: Callable[[Stored], float]
+    ignored: tuple[str, ...] = ()
+    flip_colors: bool = False
+    tensorflow: bool = False
+
+
+def _embeddings(gain: str, bias: str) -> Callable[[Stored, str], tuple[np.ndarray, np.ndarray]]:
+    """Embeddings [classes, C], gains stored less one."""
+    return lambda stored, norm: (1 + torch_kernel(stored, norm + gain), torch_kernel(stored, norm + bias))
+
+
+def _linear_or_embeddings(stored: Stored, norm: str) -> tuple[np.ndarray, np.ndarray]:
+    """StudioGAN: linear maps of one-hot labels [C, classes]; embeddings in its older versions."""
+    if any(stored.has(f"{norm}.embed0.weight{kind}") for kind in ("", "_orig")):
+        return 1 + torch_kernel(stored, f"{norm}.embed0"), torch_kernel(stored, f"{norm}.embed1")
+    return 1 + torch_kernel(stored, f"{norm}.gain").T, torch_kernel(stored, f"{norm}.bias").T
+
+
+def _halves(stored: Stored, norm: str) -> tuple[np.ndarray, np.ndarray]:
+    gain, bias = np.split(stored.take(f"{norm}.table.weight"), 2, axis=1)
+    return gain, bias
+
+
+def _mmgeneration_epsilon(stored: Stored) -> float:
+    """Its two recipes differ: 1e-4 where the class tables are spectrally normalised, 1e-5 where they are not."""
+    normalised = any(".weight_embedding.weight_orig" in n or ".weight_embedding.u0" in n for n in stored.names())
+    return 1e-4 if normalised else 1e-5
+
+
+TORCH_BOOKKEEPING = (r".*num_batches_tracked", r".*\.sv0")
+
+LAYOUTS = {
+    "authors": Layout(
+        source="brain-research/self-attention-gan: generator.py, discriminator.py, non_local.py, ops.py",
+        generator=Network(
+            parts=r"g_block(\d+)",
+            block=Block("snconv1", "snconv2", "snconv3", "cbn_0", "cbn_1"),
+            dense="g_snh0",
+            norm="g_bn",
+            to_image="g_snconv_last",
+            attention="g_non_local",
+        ),
+        discriminator=Network(
+            parts=r"d_block(\d+)",
+            first=("d_optimized_block1",),
+            block=Block("sn_conv1", "sn_conv2", "sn_conv3"),
+            dense="d_sn_linear",
+            embedding="d_embedding",
+            attention="d_non_local",
+        ),
+        attention=Attention("sn_conv_theta", "sn_conv_phi", "sn_conv_g", "sn_conv_attn", "sigma_ratio"),
+        prefixes=(Prefixes("model/", "model/"),),
+        moments=(("/mean", "/var"), ("/moving_mean", "/moving_variance")),
+        tables=lambda stored, norm: (stored.take(f"{norm}/gamma"), stored.take(f"{norm}/beta")),
+        affine=("/gamma", "/beta"),
+        epsilon=lambda stored: 1e-5,
+        ignored=(r".*/Adam(_1)?", r"(.*/)?beta[12]_power", r"(.*/)?global_step", r"(.*/)?(biased|local_step).*"),
+        tensorflow=True,
+    ),
+    "studiogan": Layout(
+        source="POSTECH-CVLab/PyTorch-StudioGAN: src/models/resnet.py, src/utils/ops.py",
+        generator=Network(
+            parts=r"blocks\.(\d+)\.(\d+)",
+            block=Block("conv2d1", "conv2d2", "conv2d0", "bn1", "bn2"),
+            dense="linear0",
+            norm="bn4",
+            to_image="conv2d5",
+        ),
+        discriminator=None,  # it activates in place, so that its shortcuts see ReLU(x)
+        attention=Attention("conv1x1_theta", "conv1x1_phi", "conv1x1_g", "conv1x1_attn", "sigma"),
+        prefixes=(Prefixes("", ""), Prefixes("module.", "")),
+        moments=((".bn.running_mean", ".bn.running_var"), (".running_mean", ".running_var")),
+        tables=_linear_or_embeddings,
+        affine=(".weight", ".bias"),
+        epsilon=lambda stored: 1e-4,
+        ignored=TORCH_BOOKKEEPING,
+    ),
+    "mmgeneration": Layout(
+        source="open-mmlab/mmgeneration: mmgen/models/architectures/sngan_proj, biggan/modules.py; images are BGR",
+        generator=Network(
+            parts=r"conv_blocks\.(\d+)",
+            block=Block("conv_1.conv", "conv_2.conv", "shortcut.conv", "norm_1", "norm_2"),
+            dense="noise2feat",
+            norm="to_rgb.bn",
+            to_image="to_rgb.conv",
+        ),
+        discriminator=Network(
+            parts=r"conv_blocks\.(\d+)",
+            first=("from_rgb",),
+            block=Block("conv_1.conv", "conv_2.conv", "shortcut.conv"),
+            dense="decision",
+            embedding="proj_y",
+        ),
+        attention=Attention("theta.conv", "phi.conv", "g.conv", "o.conv", "gamma"),
+        prefixes=(
+            Prefixes("generator_ema.", "discriminator.", (r"generator\..*",)),
+            Prefixes("generator.", "discriminator."),
+            Prefixes("", "discriminator."),
+        ),
+        moments=((".norm.running_mean", ".norm.running_var"), (".running_mean", ".running_var")),
+        tables=_embeddings(".weight_embedding", ".bias_embedding"),
+        affine=(".weight", ".bias"),
+        epsilon=_mmgeneration_epsilon,
+        ignored=TORCH_BOOKKEEPING,
+        flip_colors=True,
+    ),
+    "biggan-pytorch": Layout(
+        source="ajbrock/BigGAN-PyTorch: BigGAN.py, layers.py, with the flags of scripts/launch_SAGAN*.sh",
+        generator=Network(
+            parts=r"blocks\.(\d+)\.(\d+)",
+            block=Block("conv1", "conv2", "conv_sc", "bn1", "bn2"),
+            dense="linear",
+            norm="output_layer.0",
+            to_image="output_layer.2",
+        ),
+        discriminator=Network(
+            parts=r"blocks\.(\d+)\.(\d+)",
+            block=Block("conv1", "conv2", "conv_sc"),
+            dense="linear",
+            embedding="embed",
+        ),
+        attention=Attention("theta", "phi", "g", "o", "gamma"),
+        prefixes=(Prefixes("", "D."), Prefixes("G.", "D.")),
+        moments=((".stored_mean", ".stored_var"), (".stored_mean", ".stored_var")),
+        tables=_embeddings(".gain", ".bias"),
+        affine=(".gain", ".bias"),
+        epsilon=lambda stored: 1e-5,
+        ignored=TORCH_BOOKKEEPING,
+    ),
+    "torch-sagan": Layout(
+        source="plain PyTorch with torch.nn.utils.parametrizations.spectral_norm, as the peer of our benchmarks",
+        generator=Network(
+            parts=r"body\.(\d+)",
+            block=Block("conv1.conv", "conv2.conv", "skip.conv", "norm1", "norm2"),
+            dense="first",
+            norm="norm",
+            to_image="last.conv",
+        ),
+        discriminator=Network(
+            parts=r"body\.(\d+)",
+            block=Block("conv1.conv", "conv2.conv", "skip.conv"),
+            dense="linear",
+            embedding="embedding",
+        ),
+        attention=Attention("query.conv", "key.conv", "value.conv", "out.conv", "gamma"),
+        prefixes=(Prefixes("", "d."), Prefixes("g.", "d.")),
+        moments=((".norm.running_mean", ".norm.running_var"), (".running_mean", ".running_var")),
+        tables=_halves,
+        affine=(".weight", ".bias"),
+        epsilon=lambda stored: 1e-5,
+        ignored=TORCH_BOOKKEEPING,
+    ),
+}

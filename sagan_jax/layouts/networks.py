@@ -1,0 +1,180 @@
+"""One network after the other from another program's file: architecture, parameters and moments by our names."""
+
+import re
+
+import numpy as np
+
+from sagan_jax.errors import InputError
+from sagan_jax.layouts.names import LAYOUTS, Layout, Network
+from sagan_jax.layouts.stored import Stored, tensorflow_kernel, torch_kernel
+from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_architecture
+
+Arrays = dict[str, np.ndarray]
+
+
+class Importer:
+    """Takes one network after the other from a file.
+
+    Attributes:
+      ignored: patterns of the names that have no meaning for us.
+    """
+
+    def __init__(self, layout: Layout, stored: Stored):
+        self._layout, self._stored, self._prefix = layout, stored, ""
+        self.ignored = layout.ignored
+
+    def generator(self) -> tuple[Architecture, Arrays, Arrays]:
+        """Its architecture, parameters and moments by our names."""
+        layout, network = self._layout, self._layout.generator
+        self._find(0, network)
+        params: Arrays = {}
+        moments: Arrays = {}
+        kernel = self._kernel(network.dense, "dense")
+        seeds = SEED_RESOLUTION**2
+        widths, resolutions, attention = [kernel.shape[1] // seeds], [SEED_RESOLUTION], []
+        params["dense/kernel"], params["dense/bias"] = (
+            value if layout.tensorflow else self._channels_last(value, seeds)
+            for value in (kernel, self._bias(network.dense, "dense")[None])
+        )
+        params["dense/bias"] = params["dense/bias"][0]
+        for part in self._parts(network):
+            if self._is_attention(part):
+                self._check_first(resolutions)
+                attention.append(resolutions[-1])
+                params |= self._attention(part, f"attention_{resolutions[-1]}")
+                continue
+            resolutions.append(2 * resolutions[-1])
+            ours = f"block_{resolutions[-1]}"
+            params |= self._convolutions(part, network, ours)
+            widths.append(params[f"{ours}/conv_1/kernel"].shape[-1])
+            for norm in ("norm_0", "norm_1"):
+                theirs = f"{self._prefix}{part}{self._dot}{getattr(network.block, norm)}"
+                params[f"{ours}/{norm}/scale"], params[f"{ours}/{norm}/bias"] = layout.tables(self._stored, theirs)
+                moments |= self._moments(theirs, f"{ours}/{norm}", layout.moments[0])
+        params["norm/scale"], params["norm/bias"] = (
+            self._stored.take(f"{self._prefix}{network.norm}{name}") for name in layout.affine
+        )
+        moments |= self._moments(self._prefix + network.norm, "norm", layout.moments[1])
+        kernel, bias = self._kernel(network.to_image, "conv"), self._bias(network.to_image, "conv")
+        flip = slice(None, None, -1 if layout.flip_colors else 1)
+        params["to_image/kernel"], params["to_image/bias"] = kernel[..., flip], bias[flip]
+        architecture = Architecture(tuple(resolutions), tuple(widths), tuple(attention))
+        check_architecture(architecture, first=SEED_RESOLUTION)
+        return architecture, params, moments
+
+    def discriminator(self, resolution: int) -> tuple[Architecture | None, Arrays | None]:
+        """Its architecture and parameters by our names, if the file has it and ours can express it."""
+        network = self._layout.discriminator
+        if network is None or not self._find(1, network, needed=False):
+            return None, None
+        params: Arrays = {}
+        widths: list[int] = []
+        resolutions, attention = [resolution], []
+        for part in (*network.first, *self._parts(network)):
+            if self._is_attention(part):
+                self._check_first(resolutions)
+                attention.append(resolutions[-1])
+                params |= self._attention(part, f"attention_{resolutions[-1]}")
+                continue
+            ours = f"block_{len(widths)}"
+            params |= self._convolutions(part, network, ours)
+            widths.append(params[f"{ours}/conv_1/kernel"].shape[-1])
+            # In all of these programs a block has a shortcut of its own only if it halves the side.
+            resolutions.append(resolutions[-1] // (2 if f"{ours}/shortcut/kernel" in params else 1))
+        if self._layout.flip_colors:
+            for layer in ("conv_0", "shortcut"):
+                params[f"block_0/{layer}/kernel"] = params[f"block_0/{layer}/kernel"][:, :, ::-1]
+        params["logit/kernel"] = self._kernel(network.dense, "dense")
+        params["logit/bias"] = self._bias(network.dense, "dense", size=1)
+        params["embedding/kernel"] = self._kernel(network.embedding, "embedding")
+        architecture = Architecture(tuple(resolutions[1:]), tuple(widths), tuple(attention))
+        check_architecture(architecture, first=resolution // 2)
+        return architecture, params
+
+    @property
+    def _dot(self) -> str:
+        return "/" if self._layout.tensorflow else "."
+
+    def _find(self, network: int, names: Network, *, needed: bool = True) -> bool:
+        """Finds the first prefix under which the file has the network; whether there is one."""
+        for prefixes in self._layout.prefixes:
+            prefix = (prefixes.generator, prefixes.discriminator)[network]
+            start = prefix + names.dense + self._dot
+            if any(name.startswith(start) for name in self._stored.names()):
+                self.ignored += prefixes.ignored
+                self._prefix = prefix
+                return True
+        if not needed:
+            return False
+        raise InputError(
+            f"{self._stored.file} has no generator as {self._layout.source} has it (no {names.dense}): choose another"
+            f" --layout ({', '.join(LAYOUTS)}), or another file."
+        )
+
+    def _parts(self, network: Network) -> list[str]:
+        """Names of blocks and attention, in the order in which an image passes them."""
+        pattern = re.compile(re.escape(self._prefix) + f"({network.parts})" + re.escape(self._dot))
+        matches = [match for match in map(pattern.match, self._stored.names()) if match]
+        parts = sorted({match[1] for match in matches}, key=lambda part: [int(n) for n in re.findall(r"\d+", part)])
+        if network.attention and self._is_attention(network.attention):
+            query = self._kernel(f"{network.attention}{self._dot}{self._layout.attention.query}", "conv")
+            last = [f"{part}{self._dot}{network.block.conv_1}" for part in (*network.first, *parts)]
+            place = [self._kernel(layer, "conv").shape[-1] for layer in last].index(query.shape[2])
+            place += 1 - len(network.first)
+            return [*parts[:place], network.attention, *parts[place:]]
+        return parts
+
+    def _is_attention(self, part: str) -> bool:
+        return self._stored.has(f"{self._prefix}{part}{self._dot}{self._layout.attention.gamma}")
+
+    def _check_first(self, resolutions: list[int]) -> None:
+        if resolutions[-2:-1] == resolutions[-1:]:
+            raise ValueError(f"attention after the second block at {resolutions[-1]} px")
+
+    def _attention(self, part: str, ours: str) -> Arrays:
+        names = self._layout.attention
+        params = {
+            f"{ours}/{layer}/kernel": self._kernel(f"{part}{self._dot}{getattr(names, layer)}", "conv")
+            for layer in ("query", "key", "value", "output")
+        }
+        gamma = self._stored.take(f"{self._prefix}{part}{self._dot}{names.gamma}")
+        return params | {f"{ours}/gamma": gamma.reshape(())}
+
+    def _convolutions(self, part: str, network: Network, ours: str) -> Arrays:
+        params = {}
+        for layer in ("conv_0", "conv_1", "shortcut"):
+            theirs = f"{part}{self._dot}{getattr(network.block, layer)}"
+            if layer == "shortcut" and not self._has_layer(theirs):
+                continue
+            params[f"{ours}/{layer}/kernel"] = self._kernel(theirs, "conv")
+            params[f"{ours}/{layer}/bias"] = self._bias(theirs, "conv")
+        return params
+
+    def _has_layer(self, layer: str) -> bool:
+        return any(name.startswith(self._prefix + layer + self._dot) for name in self._stored.names())
+
+    def _moments(self, theirs: str, ours: str, names: tuple[str, str]) -> Arrays:
+        mean, var = (self._stored.take(theirs + name).reshape(-1) for name in names)
+        return {f"{ours}/mean": mean, f"{ours}/var": var}
+
+    def _kernel(self, layer: str, kind: str) -> np.ndarray:
+        """A divided kernel in our orientation: "conv" [h, w, in, out], "dense" [in, out], "embedding" [classes, C]."""
+        layer = self._prefix + layer
+        if self._layout.tensorflow:
+            name = {"conv": "w", "dense": "Matrix", "embedding": "embedding_map"}[kind]
+            return tensorflow_kernel(self._stored, layer, name, transposed=kind == "embedding")
+        value = torch_kernel(self._stored, layer)
+        if value.ndim != {"conv": 4, "dense": 2, "embedding": 2}[kind]:
+            raise ValueError(f"{layer} has the shape {value.shape}")
+        return value.transpose(2, 3, 1, 0) if kind == "conv" else value.T if kind == "dense" else value
+
+    def _bias(self, layer: str, kind: str, size: int = 0) -> np.ndarray:
+        """Of a layer; zeros of this size where the file has none and a size is given."""
+        tensorflow = {"conv": "/biases", "dense": "/bias"}[kind]
+        name = f"{self._prefix}{layer}" + (tensorflow if self._layout.tensorflow else ".bias")
+        return np.zeros(size) if size and not self._stored.has(name) else self._stored.take(name)
+
+    @staticmethod
+    def _channels_last(value: np.ndarray, seeds: int) -> np.ndarray:
+        """[.., C * 16] in torch's order to [.., 16 * C] in ours."""
+        return value.reshape(len(value), -1, seeds).swapaxes(1, 2).reshape(value.shape)

@@ -1,0 +1,126 @@
+"""A portable model: a folder with a card, weights that are ready to use, and a program that needs only JAX."""
+
+import functools
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from etils import epath
+from jax.sharding import Mesh
+from safetensors import SafetensorError
+
+from sagan_jax.errors import InputError
+from sagan_jax.models.generator import IMAGE_CHANNELS
+from sagan_jax.runtime.storage import write_whole
+from sagan_jax.sampling.card import Card, card_from_json, card_to_json
+from sagan_jax.sampling.model import Model, build_sampler
+from sagan_jax.sampling.sampler import Tree
+
+CARD, PROGRAM = "model.json", "generator.stablehlo"
+GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
+COLLECTIONS = ["params", "batch_stats"]  # what is kept of a network
+PRECISIONS = ("float32", "float16")
+
+
+def save_model(folder: epath.Path, model: Model, precision: str) -> None:
+    """Writes card and weights; the card is last, so that a folder with a card is whole.
+
+    Args:
+      folder: made if missing.
+      model: with its discriminator, or without.
+      precision: of the numbers in the files; they are float32 again when they are read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)
+    write_whole(folder / GENERATOR, _encoded(model.variables, precision))
+    if model.judge is not None:
+        write_whole(folder / DISCRIMINATOR, _encoded(model.judge, precision))
+    write_whole(folder / CARD, card_to_json(model.card).encode())
+
+
+def load_model(path: str, mesh: Mesh, call_size: int, *, judging: bool = False) -> Model:
+    """Opens a folder that `save_model` wrote.
+
+    Args:
+      path: of the folder, here or in a bucket.
+      mesh: the devices.
+      call_size: samples per call.
+      judging: whether the discriminator is wanted too; without one in the folder the model has none.
+
+    Raises:
+      InputError: it is no such folder, or something in it is damaged.
+    """
+    folder = epath.Path(path).expanduser()
+    file = folder / CARD
+    if not file.exists():
+        raise InputError(f"--model={path} is no portable model (no {CARD}): give a folder that sagan_jax.export wrote.")
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the card {file} cannot be read ({error}): export the model again.") from error
+    card = card_from_json(text, file)
+    variables = _decoded(folder / GENERATOR, generator_shapes(card))
+    sampler, judge = build_sampler(card, mesh, call_size), None
+    if judging and card.discriminator and (folder / DISCRIMINATOR).exists():
+        judge = _decoded(folder / DISCRIMINATOR, discriminator_shapes(card))
+    return Model(card, sampler, variables, card.build_discriminator() if judge else None, judge)
+
+
+def generator_shapes(card: Card) -> Tree:
+    """Shapes of the generator's variables, by the card."""
+    latents, labels = jnp.zeros((1, card.latent_size)), jnp.zeros(1, jnp.int32)
+    init = functools.partial(card.build_generator().init, mutable=COLLECTIONS)
+    return jax.eval_shape(lambda key: init(key, latents, labels, train=False), jax.random.key(0))
+
+
+def discriminator_shapes(card: Card) -> Tree:
+    """Likewise of the discriminator, which there must be."""
+    discriminator = card.build_discriminator()
+    assert discriminator
+    images, labels = jnp.zeros((1, card.resolution, card.resolution, IMAGE_CHANNELS)), jnp.zeros(1, jnp.int32)
+    init = functools.partial(discriminator.init, mutable=COLLECTIONS)
+    return jax.eval_shape(lambda key: init(key, images, labels), jax.random.key(0))
+
+
+def check_arrays(found: dict[str, np.ndarray], shapes: Tree, where: Any) -> Tree:
+    """The arrays as a tree of float32.
+
+    Args:
+      found: by names like "params/block_8/conv_0/kernel".
+      shapes: what there must be.
+      where: they come from, for messages.
+
+    Raises:
+      InputError: arrays are missing, too many, of another shape, or not finite; names them.
+    """
+    expected = flax.traverse_util.flatten_dict(shapes, sep="/")
+    for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):
+        if names:
+            shown = ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            raise InputError(f"{where} {what} arrays ({shown}): it belongs to another architecture.")
+    for name, like in expected.items():
+        if found[name].shape != like.shape:
+            raise InputError(
+                f"{name} in {where} has the shape {found[name].shape}, not {like.shape}: it belongs to another"
+                " architecture."
+            )
+        if not np.isfinite(found[name]).all():
+            raise InputError(f"{name} in {where} is not finite: the model has diverged, or the file is damaged.")
+    arrays = {name: jnp.asarray(value, jnp.float32) for name, value in found.items()}
+    return flax.traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def _encoded(variables: Tree, precision: str) -> bytes:
+    flat = flax.traverse_util.flatten_dict(jax.device_get(variables), sep="/")
+    return safetensors.numpy.save({name: np.asarray(value, precision, order="C") for name, value in flat.items()})
+
+
+def _decoded(file: epath.Path, shapes: Tree) -> Tree:
+    try:
+        found = safetensors.numpy.load(file.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"the weights {file} are damaged or missing ({error}): export the model again.") from error
+    return check_arrays(found, shapes, file)

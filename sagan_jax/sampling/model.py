@@ -1,0 +1,51 @@
+"""A trained model, ready for use: from a run, from a portable folder or from another program's weights."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from sagan_jax.data.transforms import to_signed_float
+from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
+from sagan_jax.models.discriminator import Discriminator
+from sagan_jax.models.latent_prior import LatentPrior
+from sagan_jax.sampling.card import Card
+from sagan_jax.sampling.sampler import Sampler, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A generator and, where it is known, its discriminator.
+
+    Attributes:
+      card: what is known of it.
+      sampler: for the generator.
+      variables: the generator's, frozen: kernels divided by their singular values, and fixed moments.
+      discriminator: the module, or None.
+      judge: the discriminator's variables, frozen likewise, or None.
+    """
+
+    card: Card
+    sampler: Sampler
+    variables: Tree
+    discriminator: Discriminator | None = None
+    judge: Tree = None
+
+    def judge_images(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
+        """Images [N, H, W, 3] uint8 and labels [N] -> logits [N] and the attention weights [N, L, M] of each layer."""
+        assert self.discriminator is not None
+        return jax.device_get(_judged(self.discriminator, self.judge, images, labels))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _judged(discriminator: Discriminator, judge: Tree, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+    logits, sown = discriminator.apply(judge, to_signed_float(images), labels, mutable=[ATTENTION_MAPS])
+    return logits, {layer: values["weights"] for layer, values in sown.get(ATTENTION_MAPS, {}).items()}
+
+
+def build_sampler(card: Card, mesh: Mesh, call_size: int) -> Sampler:
+    """For the generator of a card, whose variables are frozen already."""
+    prior = LatentPrior(card.latent_size, card.num_classes, card.class_shares)
+    return Sampler(card.build_generator(), prior, mesh, batch_size=call_size, standing_batches=0)

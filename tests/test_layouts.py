@@ -1,0 +1,226 @@
+"""Weights of other programs: their images and logits are ours, and what does not fit is named."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from sagan_jax import export, sample
+from sagan_jax.errors import InputError
+from sagan_jax.layouts.imported import import_model
+from sagan_jax.layouts.names import LAYOUTS
+from sagan_jax.weights.files import read_weights
+
+GOLDEN = Path(__file__).parent / "golden"
+TORCH = ("studiogan", "mmgeneration", "biggan-pytorch", "torch-sagan")
+NAMES = ("cat", "dog", "fish")
+
+
+def stored(layout):
+    """The arrays of a file, and what torch made of them."""
+    with np.load(GOLDEN / f"layouts_{layout}.npz") as golden:
+        arrays = {name.removeprefix("state/"): golden[name] for name in golden if name.startswith("state/")}
+        return arrays, {name: golden[name] for name in golden if not name.startswith("state/")}
+
+
+@pytest.mark.parametrize("layout", TORCH)
+def test_images_and_logits_are_those_of_torch(layout):
+    arrays, golden = stored(layout)
+    model = import_model(arrays, layout, "weights.pth", NAMES)
+    images = np.moveaxis(golden["images"], 1, -1)
+    shown = images[..., ::-1] if layout == "mmgeneration" else images  # which is BGR
+    labels = golden["labels"].astype(np.int32)
+    generator, discriminator = model.card.build_generator(), model.card.build_discriminator()
+    found = generator.apply(model.variables, golden["latents"], labels, train=False)
+    np.testing.assert_allclose(found, shown, atol=1e-4)
+    assert model.card.generator.attention == (8,)
+    assert model.card.class_names == NAMES
+    if layout == "studiogan":
+        assert discriminator is None
+        return
+    assert model.card.discriminator.resolutions == (8, 4, 4)
+    logits = discriminator.apply(model.judge, shown, labels)
+    np.testing.assert_allclose(logits, golden["logits"], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layout", TORCH)
+def test_a_generator_alone_is_enough(layout):
+    arrays, _ = stored(layout)
+    alone = {name: value for name, value in arrays.items() if not name.startswith(("d.", "D.", "discriminator."))}
+    model = import_model(alone, layout, "weights.pth")
+    assert model.judge is None
+    assert model.card.class_names == ("class 0", "class 1", "class 2")
+
+
+def test_the_live_generator_is_taken_where_there_is_no_average():
+    arrays, _ = stored("mmgeneration")
+    live = {name.replace("generator_ema.", "generator."): value for name, value in arrays.items()}
+    both = arrays | {name: 2 * value for name, value in live.items() if name.startswith("generator.")}
+    models = [import_model(which, "mmgeneration", "a.pth") for which in (arrays, live, both)]
+    for other in models[1:]:
+        jax.tree.map(np.testing.assert_array_equal, models[0].variables, other.variables)
+
+
+def authors_arrays():
+    """A 32 px network with the variables of the authors' code, attention at 16x16 in both networks."""
+    random = np.random.default_rng(0)
+    arrays = {}
+
+    def convolution(scope, size, cin, cout, *, bias=True):
+        arrays[f"{scope}/w"] = random.standard_normal((size, size, cin, cout))
+        arrays[f"{scope}/u"] = random.standard_normal((1, cout))
+        if bias:
+            arrays[f"{scope}/biases"] = random.standard_normal(cout)
+
+    def attention(scope, width):
+        sizes = {"theta": (width, width // 8), "phi": (width, width // 8), "g": (width, width // 2)}
+        for name, (cin, cout) in (sizes | {"attn": (width // 2, width)}).items():
+            convolution(f"{scope}/sn_conv_{name}", 1, cin, cout, bias=False)
+        arrays[f"{scope}/sigma_ratio"] = np.array(0.25)
+
+    def dense(scope, cin, cout):
+        arrays[f"{scope}/Matrix"] = random.standard_normal((cin, cout))
+        arrays[f"{scope}/u"], arrays[f"{scope}/bias"] = random.standard_normal((1, cout)), random.standard_normal(cout)
+
+    dense("model/g_snh0", 8, 16 * 32)
+    for number, (cin, cout) in enumerate([(32, 24), (24, 16), (16, 8)], start=1):
+        scope = f"model/g_block{number}"
+        for name, sizes in {"snconv1": (3, cin, cout), "snconv2": (3, cout, cout), "snconv3": (1, cin, cout)}.items():
+            convolution(f"{scope}/{name}", *sizes)
+        for name, width in (("cbn_0", cin), ("cbn_1", cout)):
+            for table in ("gamma", "beta"):
+                arrays[f"{scope}/{name}/{table}"] = random.standard_normal((3, width))
+            arrays[f"{scope}/{name}/mean"] = random.standard_normal((1, 1, 1, width))
+            arrays[f"{scope}/{name}/var"] = random.random((1, 1, 1, width)) + 0.5
+    attention("model/g_non_local", 16)
+    for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+        arrays[f"model/g_bn/{name}"] = random.random(8) + 0.5
+    convolution("model/g_snconv_last", 3, 8, 3)
+    for scope, cin, cout, halved in (
+        ("d_optimized_block1", 3, 16, True),
+        ("d_block2", 16, 24, True),
+        ("d_block3", 24, 32, True),
+        ("d_block4", 32, 32, False),
+    ):
+        convolution(f"model/{scope}/sn_conv1", 3, cin, cout)
+        convolution(f"model/{scope}/sn_conv2", 3, cout, cout)
+        if halved:
+            convolution(f"model/{scope}/sn_conv3", 1, cin, cout)
+    attention("model/d_non_local", 16)
+    dense("model/d_sn_linear", 32, 1)
+    arrays["model/d_embedding/embedding_map"] = random.standard_normal((3, 32))
+    arrays["model/d_embedding/u"] = random.standard_normal((1, 3))
+    arrays["model/g_snh0/Matrix/Adam"] = np.zeros((8, 512))
+    arrays["global_step"] = np.array(1000)
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def divided(weight, u):
+    """By the sigma of the authors' `spectral_normed_weight`, written with their shapes."""
+    matrix = weight.reshape(-1, weight.shape[-1]).astype(np.float64)
+    v = u @ matrix.T
+    along = v / np.linalg.norm(v) @ matrix
+    return weight / np.linalg.norm(along)
+
+
+def test_the_authors_variables_have_their_places():
+    arrays = authors_arrays()
+    model = import_model(arrays, "authors", "model.ckpt")
+    card, params = model.card, model.variables["params"]
+    assert (card.resolution, card.latent_size, card.num_classes) == (32, 8, 3)
+    assert card.generator.widths == (32, 24, 16, 8)
+    assert (card.generator.attention, card.discriminator.attention) == ((16,), (16,))
+    assert card.discriminator.resolutions == (16, 8, 4, 4)
+    pairs = (
+        (params["dense"], "g_snh0", "Matrix"),
+        (params["block_16"]["conv_1"], "g_block2/snconv2", "w"),
+        (params["block_8"]["shortcut"], "g_block1/snconv3", "w"),
+        (params["attention_16"]["output"], "g_non_local/sn_conv_attn", "w"),
+        (model.judge["params"]["block_0"]["conv_0"], "d_optimized_block1/sn_conv1", "w"),
+        (model.judge["params"]["logit"], "d_sn_linear", "Matrix"),
+    )
+    for ours, theirs, name in pairs:
+        expected = divided(arrays[f"model/{theirs}/{name}"], arrays[f"model/{theirs}/u"])
+        np.testing.assert_allclose(ours["kernel"], expected, rtol=1e-5)
+    table = arrays["model/d_embedding/embedding_map"]
+    expected = divided(table.T, arrays["model/d_embedding/u"]).T
+    np.testing.assert_allclose(model.judge["params"]["embedding"]["kernel"], expected, rtol=1e-5)
+    moments = model.variables["batch_stats"]["block_32"]["norm_1"]
+    np.testing.assert_allclose(moments["var"], arrays["model/g_block3/cbn_1/var"].reshape(-1))
+    np.testing.assert_allclose(params["block_32"]["norm_1"]["scale"], arrays["model/g_block3/cbn_1/gamma"])
+    assert float(params["attention_16"]["gamma"]) == 0.25
+
+
+def test_a_checkpoint_of_tensorflow_is_read(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    arrays = authors_arrays()
+    variables = {name: tf.Variable(value) for name, value in arrays.items()}
+    tf.raw_ops.SaveV2(
+        prefix=str(tmp_path / "model.ckpt"),
+        tensor_names=list(variables),
+        shape_and_slices=[""] * len(variables),
+        tensors=list(variables.values()),
+    )
+    for name in ("model.ckpt", "model.ckpt.index"):
+        found = read_weights(tmp_path / name)
+        assert found.keys() == arrays.keys()
+        np.testing.assert_array_equal(found["model/g_snh0/Matrix"], arrays["model/g_snh0/Matrix"])
+
+
+def without(name):
+    return lambda arrays: arrays.pop(name)
+
+
+def changed(name, change):
+    return lambda arrays: arrays.update({name: change(arrays[name])})
+
+
+WRONG = {
+    "missing": (without("g.first.bias"), r"weights.pth lacks g.first.bias"),
+    "missing part": (without("g.body.0.norm1.norm.running_mean"), "lacks g.body.0.norm1.norm.running_mean"),
+    "extra": (lambda arrays: arrays.update({"g.more.weight": np.zeros(3)}), r"does not know \(g.more.weight\)"),
+    "not finite": (changed("g.last.conv.bias", lambda value: value * np.nan), "g.last.conv.bias in .* is not finite"),
+    "other shape": (changed("g.norm.weight", lambda value: value[:3]), r"norm/scale in .* has the shape \(3,\)"),
+    "no generator": (
+        lambda arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("g.")],
+        "has no generator as plain PyTorch",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_is_named(name):
+    damage, message = WRONG[name]
+    arrays, _ = stored("torch-sagan")
+    damage(arrays)
+    with pytest.raises(InputError, match=message):
+        import_model(arrays, "torch-sagan", "weights.pth")
+
+
+def test_a_layout_that_is_not_the_files():
+    arrays, _ = stored("torch-sagan")
+    with pytest.raises(InputError, match="has no generator as POSTECH-CVLab"):
+        import_model(arrays, "studiogan", "weights.pth")
+    with pytest.raises(InputError, match="--layout=mmgen is unknown: did you mean mmgeneration"):
+        import_model(arrays, "mmgen", "weights.pth")
+    with pytest.raises(InputError, match="has 2 names, but weights.pth has 3 classes"):
+        import_model(arrays, "torch-sagan", "weights.pth", ("a", "b"))
+    assert set(LAYOUTS) == {*TORCH, "authors"}
+
+
+def test_from_a_file_to_images(tmp_path, capsys):
+    arrays, _ = stored("torch-sagan")
+    for name, prefix in (("g", "g."), ("d", "d.")):
+        part = {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+        np.savez(tmp_path / f"{name}.npz", **part)
+    (tmp_path / "names.txt").write_text("cat\ndog\nfish\n")
+    flags = [f"--import-from={tmp_path / 'g.npz'}", "--layout=torch-sagan", f"--class-names={tmp_path / 'names.txt'}"]
+    flags += [f"--discriminator-from={tmp_path / 'd.npz'}", f"--out={tmp_path / 'model'}", "--no-program"]
+    assert export.main(flags) == 0
+    assert (tmp_path / "model" / "discriminator.safetensors").exists()
+    assert sample.main([f"--model={tmp_path / 'model'}", "--classes=dog", "--num=2", f"--out={tmp_path / 'made'}"]) == 0
+    assert sorted(file.name for file in (tmp_path / "made").glob("0*")) == ["000000-dog.png", "000001-dog.png"]
+    capsys.readouterr()
+    assert export.main([f"--import-from={tmp_path / 'x.pth'}", "--layout=studiogan", f"--out={tmp_path}"]) == 2
+    assert "there is no file of weights" in capsys.readouterr().err

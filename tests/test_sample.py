@@ -1,0 +1,204 @@
+"""Making images with a trained model: the program, and what it is made of."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import tiny_config
+from PIL import Image
+from sklearn.neighbors import KNeighborsClassifier
+
+from sagan_jax import sample
+from sagan_jax.data.digits import Digits
+from sagan_jax.errors import InputError
+from sagan_jax.evaluation.image_sets import open_samples
+from sagan_jax.metrics.attention import attention_distance, attention_entropy
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.sampling.classes import asked_labels
+from sagan_jax.sampling.interpolation import between_classes, between_latents
+from sagan_jax.sampling.mixing import mixed_classes
+from sagan_jax.sampling.paths import slerp
+from sagan_jax.training.loop import train_and_evaluate
+from sagan_jax.training.trained import open_trained
+
+pytestmark = pytest.mark.usefixtures("hasty_compilation")
+
+
+def made(workdir, folder, *flags):
+    assert sample.main([f"--workdir={workdir}", f"--out={folder}", *flags]) == 0
+    return folder
+
+
+def pixels(file):
+    return np.asarray(Image.open(file))
+
+
+def test_an_image_is_the_same_whatever_else_is_asked_for(tiny_run, tmp_path):
+    few = made(tiny_run, tmp_path / "few", "--num=3", "--seed=5")
+    many = made(tiny_run, tmp_path / "many", "--num=150", "--seed=5")  # more than one call
+    other = made(tiny_run, tmp_path / "other", "--num=3", "--seed=6")
+    names = sorted(file.name for file in few.iterdir())
+    assert names == ["000000-0.png", "000001-1.png", "000002-2.png", "sheet.png"]
+    assert len(list(many.iterdir())) == 151
+    for name in names[:3]:
+        np.testing.assert_array_equal(pixels(few / name), pixels(many / name))
+        assert (pixels(few / name) != pixels(other / name)).any()
+
+
+def test_the_first_image_is_that_of_the_seed(tiny_run, tmp_path):
+    """The explorer relies on it."""
+    model = open_trained(str(tiny_run), "newest", make_mesh())
+
+    latents = model.sampler.fixed_latents(1, stream(7, "samples"))
+    image = model.sampler.images(model.variables, latents, np.array([4]))[0]
+    made(tiny_run, tmp_path, "--num=1", "--seed=7", "--classes=4")
+    assert np.abs(pixels(tmp_path / "000000-4.png").astype(int) - image).max() <= 1
+
+
+def test_classes_truncation_and_archive(tiny_run, tmp_path):
+    file = tmp_path / "images.npz"
+    made(tiny_run, tmp_path / "a", "--num=5", "--classes=3,8", f"--npz={file}", "--truncation=0.5")
+    with np.load(file) as found:
+        assert found["images"].shape == (5, 16, 16, 3)
+        assert found["labels"].tolist() == [3, 8, 3, 8, 3]
+    assert len(open_samples(str(file))) == 5  # what sagan_jax.evaluate reads
+    made(tiny_run, tmp_path / "b", "--num=5", "--classes=3", "--classes=8")
+    assert (pixels(tmp_path / "b" / "000000-3.png") != np.load(file)["images"][0]).any()
+
+
+def test_interpolations_begin_with_the_images_themselves(tiny_run, tmp_path):
+    images = made(tiny_run, tmp_path / "images", "--num=2", "--classes=6")
+    ways = made(tiny_run, tmp_path, "--interpolate=latents", "--num=2", "--classes=6", "--frames=5", "--animation=gif")
+    assert Image.open(ways / "interpolation.gif").n_frames == 10
+    assert (pixels(ways / "interpolation.png")[..., 0] > 0).any()
+    model = open_trained(str(tiny_run), "newest", make_mesh(), 128)
+
+    latents = model.sampler.fixed_latents(2, stream(0, "samples"))
+    frames = between_latents(model, latents, np.array([6]), 5)
+    assert frames.shape == (1, 10, 16, 16, 3)
+    for frame, name in ((0, "000000-6.png"), (5, "000001-6.png")):
+        assert np.abs(frames[0, frame].astype(int) - pixels(images / name)).max() <= 1
+    mixed = between_classes(model, latents, np.array([6, 2]), 3)
+    assert np.abs(mixed[:, 0].astype(int) - frames[0, [0, 5]]).max() <= 1
+    made(tiny_run, tmp_path, "--interpolate=classes", "--num=3", "--frames=2")
+    assert Image.open(tmp_path / "interpolation.webp").n_frames > 1  # frames that are equal are one
+
+
+def test_attention_is_drawn_and_told_in_numbers(tiny_run, tmp_path, capsys):
+    made(tiny_run, tmp_path, "--num=2", "--attention")
+    assert (tmp_path / "attention.png").exists()
+    assert "attention_8: gamma" in capsys.readouterr().out
+
+
+def test_shares_of_classes_are_kept_with_the_run(tmp_path):
+    config = tiny_config()
+    config.train.steps, config.data.class_sampling = 1, "empirical"
+    train_and_evaluate(config, str(tmp_path))
+    assert len(json.loads((tmp_path / "data.json").read_text())["class_shares"]) == 10
+    assert sum(open_trained(str(tmp_path), "newest", make_mesh()).card.class_shares) == pytest.approx(1)
+
+
+def test_without_a_name_the_model_that_comes_along_draws_the_digits_asked_for(tmp_path, capsys):
+    file = tmp_path / "samples.npz"
+    assert sample.main(["--classes=3,8", "--num=60", f"--out={tmp_path}", f"--npz={file}"]) == 0
+    assert "digits" in capsys.readouterr().out
+    images, labels = np.load(file)["images"], np.load(file)["labels"]
+    assert set(labels) == {3, 8}
+    real, digits = Digits(16).load(np.arange(1797))
+    reader = KNeighborsClassifier(3).fit(real.reshape(1797, -1), digits)
+    assert np.mean(reader.predict(images.reshape(60, -1)) == labels) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--classes=11"], "--classes=11 is no class of this model"),
+        (["--interpolate=classes", "--classes=1"], "needs two classes, not 1"),
+        (["--checkpoint=99"], "has no checkpoint 99: choose from newest, best or a step (6)"),
+    ],
+)
+def test_what_cannot_be_made_is_said_in_one_sentence(tiny_run, tmp_path, flags, message, capsys):
+    assert sample.main([f"--workdir={tiny_run}", f"--out={tmp_path}", *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model=x", "--num=0"], "0 is not a number from 1"),
+        (["--model=x", "--truncation=-1"], "-1 is not a number greater than 0"),
+        (["--model=x", "--seed=-1"], "--seed=-1 must be from 0"),
+        (["--model=x", "--npz=a.txt"], "--npz=a.txt must end with .npz"),
+    ],
+)
+def test_flags_that_make_no_sense(flags, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        sample.main(flags)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+NAMES = ("tench", "Great white shark", "church, church building", "7")
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels"),
+    [
+        ([], [0, 1, 2, 3]),
+        (["tench,church, church building"], None),
+        (["church, church building"], [2]),
+        (["great white shark", "TENCH"], [1, 0]),
+        (["1,7"], [1, 3]),  # a name comes before a number
+    ],
+)
+def test_classes_by_name_and_number(asked, labels):
+    if labels is None:
+        with pytest.raises(InputError, match="--classes=church is no class"):
+            asked_labels(asked, NAMES)
+    else:
+        assert asked_labels(asked, NAMES) == labels
+
+
+def test_nearest_names_are_offered():
+    with pytest.raises(InputError, match="did you mean tench"):
+        asked_labels(["tensh"], NAMES)
+    with pytest.raises(InputError, match="knows no classes"):
+        asked_labels(["tench"], ())
+
+
+def test_the_way_between_latents_is_an_arc():
+    start, end = np.eye(4, dtype=np.float32)[:2] * [[2.0], [4.0]]
+    middle = slerp(start, end, 0.5)
+    np.testing.assert_allclose(middle, [3 / 2**0.5, 3 / 2**0.5, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(slerp(start, end, 0), start, rtol=1e-6)
+    np.testing.assert_allclose(slerp(start, end, 1), end, atol=1e-6)
+    np.testing.assert_allclose(slerp(start, start, 0.3), start, rtol=1e-6)
+    both = slerp(np.stack([start, end]), np.stack([end, start]), 0.25)
+    np.testing.assert_allclose(both[0], slerp(start, end, 0.25), rtol=1e-6)
+
+
+def test_a_mixture_of_classes_is_between_them(tiny_run):
+    model = open_trained(str(tiny_run), "newest", make_mesh())
+    tables = [
+        mixed_classes(model.variables, 3, 5, share)["params"]["block_8"]["norm_0"]["scale"] for share in (0, 0.5, 1)
+    ]
+    usual = model.variables["params"]["block_8"]["norm_0"]["scale"]
+    for table, expected in zip(tables, (usual[3], (usual[3] + usual[5]) / 2, usual[5]), strict=True):
+        np.testing.assert_allclose(table[0], expected, rtol=1e-6)
+        np.testing.assert_array_equal(table[1:], usual[1:])
+    assert (tables[0][0] != tables[2][0]).any()
+
+
+def test_attention_as_numbers():
+    everywhere = np.full((1, 16, 4), 0.25, np.float32)
+    np.testing.assert_allclose(attention_entropy(everywhere), np.log(4), rtol=1e-6)
+    one = np.zeros((1, 16, 4), np.float32)
+    one[..., 0] = 1  # the key position of the upper left quarter
+    np.testing.assert_allclose(attention_entropy(one), 0, atol=1e-6)
+    distance = attention_distance(one, 32)[0].reshape(4, 4)
+    assert distance[0, 0] == pytest.approx(np.hypot(4, 4))  # from (4, 4) to (8, 8)
+    assert distance[3, 3] == pytest.approx(np.hypot(20, 20))
+    assert distance[0, 3] == pytest.approx(np.hypot(20, 4))

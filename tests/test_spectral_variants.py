@@ -1,0 +1,82 @@
+"""What is spectrally normalised in the generator: its kernels, its class tables too, or nothing."""
+
+import functools
+
+import flax
+import jax
+import numpy as np
+import pytest
+from conftest import Trainer, tiny_config
+
+from sagan_jax.errors import InputError
+from sagan_jax.models.plain import plain_generator, plain_params
+from sagan_jax.models.spectral_norm import as_matrix, normalize_exactly
+from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.sampling.sampler import Sampler
+from sagan_jax.training.networks import NORMALIZED
+
+pytestmark = pytest.mark.usefixtures("hasty_compilation")
+
+
+@functools.cache
+def trained(variant):
+    """A trainer and its state after two steps."""
+    config = tiny_config()
+    config.model.generator.spectral_norm = variant
+    trainer = Trainer(config)
+    return trainer, trainer.run(trainer.fresh_state(), 2)[0]
+
+
+def singular_values(params):
+    """Largest ones of all that has two dimensions or more, by name."""
+    flat = flax.traverse_util.flatten_dict(jax.device_get(params), sep="/")
+    return {name: np.linalg.norm(as_matrix(x), 2) for name, x in flat.items() if x.ndim > 1}
+
+
+@pytest.mark.parametrize("variant", NORMALIZED)
+def test_samples_are_those_of_the_network_that_learned(variant):
+    trainer, state = trained(variant)
+    recipe = trainer.recipe
+    latents, labels = recipe.prior.draw(4, jax.random.key(0))
+    learned, plain = recipe.networks.generator, plain_generator(recipe.networks.generator)
+    stats = {"batch_stats": state.generator.batch_stats}
+    expected = learned.apply({"params": normalize_exactly(state.ema_params)} | stats, latents, labels, train=False)
+    found = plain.apply({"params": plain_params(state.ema_params)} | stats, latents, labels, train=False)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    sampler = Sampler(learned, recipe.prior, make_mesh(jax.devices()[:1]), batch_size=16, standing_batches=1)
+    variables = sampler.freeze(state.ema_params, 0)
+    images = sampler.images(variables, np.asarray(latents), np.asarray(labels))
+    assert images.shape == (4, 16, 16, 3)
+    assert images.std() > 0
+
+
+def test_only_what_is_asked_for_has_singular_values():
+    kernels = singular_values(normalize_exactly(trained("kernels")[1].generator.params))
+    tables = {name: value for name, value in kernels.items() if name.split("/")[-1] in ("scale", "bias")}
+    np.testing.assert_allclose([kernels[name] for name in kernels.keys() - tables.keys()], 1, rtol=1e-4)
+    assert tables["block_8/norm_0/scale"] > 2  # ten classes of gains that are nearly 1
+
+    both = singular_values(normalize_exactly(trained("kernels and class tables")[1].generator.params))
+    assert "block_8/norm_0/scale/kernel" in both
+    np.testing.assert_allclose(list(both.values()), 1, rtol=1e-4)
+
+    _, state = trained("nothing")
+    assert state.generator.spectral_stats == {}
+    assert state.discriminator.spectral_stats
+    free = singular_values(normalize_exactly(state.generator.params))
+    assert free == singular_values(state.generator.params)
+    assert free["dense/free_kernel"] > 1.2
+
+
+def test_the_spectral_norm_caps_how_far_apart_classes_can_be():
+    """The root mean square of a class's gains less 1 is at most 1 over the root of their number."""
+    _, state = trained("kernels and class tables")
+    gains = np.asarray(plain_params(state.generator.params)["block_8"]["norm_0"]["scale"])
+    assert np.sqrt(np.mean((gains - 1) ** 2, axis=1)).max() <= gains.shape[1] ** -0.5 * (1 + 1e-4)
+
+
+def test_another_word_is_answered_with_those_that_exist():
+    config = tiny_config()
+    config.model.generator.spectral_norm = "everything"
+    with pytest.raises(InputError, match="'everything' is unknown: choose one of kernels, kernels and class tables"):
+        Trainer(config)
