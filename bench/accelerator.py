@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "correct32": (*CORRECT, "--config=cifar10", "--batch-size=16"),
     "correct128": (*CORRECT, "--config=imagenet128", "--batch-size=4"),
     "operations128": ("operations.py", "--config=imagenet128"),
+    "stall128": ("checkpoint_stall.py", "--config=imagenet128"),
     "evaluation128": ("evaluation.py", "--config=imagenet128"),
     "peer128_apart": ("peer", "--config=sagan128", "--batch=256", *PEER, "--compile"),
     "peer32_apart": ("peer", "--config=cifar32", "--batch=64", *PEER, "--compile=reduce-overhead"),

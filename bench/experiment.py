@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.data.batch import Batch
-from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated
-from sagan_jax.training.dispatch import StepsFunction, compile_steps
-from sagan_jax.training.state import TrainState, create_state
+from sagan_jax.runtime.sharding import batch_sharding, make_mesh
+from sagan_jax.training.dispatch import StepsFunction, compile_creation, compile_steps
+from sagan_jax.training.state import TrainState
 from sagan_jax.training.step import Recipe, build_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -64,11 +64,11 @@ class Experiment:
 
     def fresh_state(self) -> TrainState:
         """On the devices."""
-        return jax.jit(self._create, out_shardings=replicated(self.mesh))(jax.random.key(0))
+        return compile_creation(self.recipe, self.mesh)(jax.random.key(0))
 
     def abstract_state(self) -> TrainState:
-        """Its shapes."""
-        return jax.eval_shape(self._create, jax.random.key(0))
+        """Its shapes and shardings."""
+        return compile_creation(self.recipe, self.mesh).eval_shape(jax.random.key(0))
 
     def take_steps(self) -> StepsFunction:
         """The function of the training loop, newly made, so that nothing is compiled yet."""
@@ -95,10 +95,8 @@ class Experiment:
     def _image(self) -> tuple[int, int, int]:
         return self.config.data.resolution, self.config.data.resolution, 3
 
-    def _create(self, key: jax.Array) -> TrainState:
-        return create_state(self.recipe.networks, self.recipe.optimizers, self.recipe.prior, key)
-
 
 def open_experiment(name: str, changes: Sequence[str] = (), devices: int | None = None) -> Experiment:
     """The experiment of configs/NAME.py on the first so many devices, by default on all."""
-    return Experiment(load_config(name, changes), make_mesh(jax.devices()[:devices]))
+    config = load_config(name, changes)
+    return Experiment(config, make_mesh(jax.devices()[:devices], config.mesh.fsdp))

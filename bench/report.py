@@ -1,13 +1,13 @@
-"""Makes the tables of docs/performance.md, and its plot, from the files of bench/results/.
+"""Makes the tables of docs/performance.md and docs/tpu.md, and a plot, from the files of bench/results/.
 
 python bench/report.py
 
-Reads step_*.jsonl (lines of train_step.py and of the PyTorch peer, measured in one run), sweep_*.jsonl (of sweep.py)
-and gpu_*.json (of gpu.sh), and rewrites what stands between the two marks of the page.
+Reads step_*.jsonl (lines of train_step.py and of the PyTorch peer, measured in one run), sweep_*.jsonl (of sweep.py),
+gpu_*.json (of gpu.sh) and tpu_aot.json (of tpu_aot.py), and rewrites what stands between the two marks of each page.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,30 @@ from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
 PAGE, PLOT = ROOT / "docs" / "performance.md", ROOT / "docs" / "images" / "performance.png"
+TPU_PAGE = ROOT / "docs" / "tpu.md"
 BEGIN, END = "<!-- made by bench/report.py -->", "<!-- end -->"
 Row = dict[str, Any]
 
 
 def main() -> None:
-    """Rewrites page and plot."""
+    """Rewrites pages and plot."""
     results = ROOT / "bench" / "results"
     steps = {file.stem: read_lines(file) for file in sorted(results.glob("step_*.jsonl"))}
     for file in sorted(results.glob("gpu_*.json")):
         parts = json.loads(file.read_text())["parts"]
         steps[file.stem] = [row for part in parts.values() for row in part.get("found", ()) if "ms_median" in row]
     sweeps = {file.stem: read_lines(file) for file in sorted(results.glob("sweep_*.jsonl"))}
-    before, _, rest = PAGE.read_text().partition(BEGIN)
     text = [line for name, rows in steps.items() for line in step_table(name, rows)]
     text += [line for name, rows in sweeps.items() for line in sweep_table(name, rows)]
-    PAGE.write_text(before + "\n".join([BEGIN, "", *text, END]) + rest.partition(END)[2])
+    rewrite(PAGE, text)
+    rewrite(TPU_PAGE, tpu_table(json.loads((results / "tpu_aot.json").read_text())))
     plot(sweeps)
+
+
+def rewrite(page: Path, lines: Iterable[str]) -> None:
+    """Puts the lines between the two marks of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(before + "\n".join([BEGIN, "", *lines, END]) + rest.partition(END)[2])
 
 
 def read_lines(file: Path) -> list[Row]:
@@ -72,6 +79,36 @@ def sweep_table(name: str, rows: list[Row]) -> Iterator[str]:
         speed = f"{row['ms_median']:,.4g} | {row['real_images_per_s']:,.4g} | {row['gflop_per_image']:.4g}"
         yield f"| {row['value']} | {speed} | {row['compiled_temporary_gib']:.3g} | {row['compile_s_cold']:.3g} |"
     yield ""
+
+
+def tpu_table(rows: list[Row]) -> Iterator[str]:
+    """Two markdown tables of compiled steps: work and memory, and what the chips exchange."""
+    program = "| slice | config | chips | batch |"
+    yield f"{program} GFLOP per image | GB accessed | arguments | temporary | code | GiB in all | fits |"
+    yield "|---" * 11 + "|"
+    for row in rows:
+        if "error" in row:
+            yield f"| {' | '.join(tpu_program(row))} | {row['error']} | | | | | | |"
+            continue
+        sizes = [f"{row[f'{part}_gib']:.3g}" for part in ("arguments", "temporary", "code", "total")]
+        chips = ", ".join(chip for chip, fits in row["fits"].items() if fits) or "none"
+        cells = [f"{row['gflop_per_image']:.3g}", f"{row['gb_per_step_and_chip']:.3g}", *sizes, chips]
+        yield f"| {' | '.join([*tpu_program(row), *cells])} |"
+    kinds = sorted({kind for row in rows for kind in row.get("collectives", ())})
+    yield from ("", f"{program} {' | '.join(kinds)} | compile s |")
+    yield "|---" * (len(kinds) + 5) + "|"
+    for row in rows:
+        found = [row.get("collectives", {}).get(kind, ()) for kind in kinds]
+        cells = [f"{len(sizes)}, {sum(sizes) / 1e6:,.3g} MB" if sizes else "" for sizes in found]
+        yield f"| {' | '.join([*tpu_program(row), *cells])} | {row['compile_s']:.0f} |"
+    versions = sorted({f"jax {row['jax']} and libtpu {row['libtpu']}" for row in rows})
+    yield from ("", f"Compiled with {', '.join(versions)}.", "")
+
+
+def tpu_program(row: Row) -> list[str]:
+    """The cells that say what was compiled."""
+    config = " ".join([f"`{row['config']}`", *row["set"]])
+    return [row["slice"], config, str(row["devices"]), str(row["batch_size"])]
 
 
 def plot(sweeps: dict[str, list[Row]]) -> None:

@@ -67,3 +67,20 @@ def test_joined_and_plain_convolutions_learn_the_digits_alike(monkeypatch):
     np.testing.assert_allclose(joined[:3], plain[:3], rtol=1e-3, atol=1e-3)
     noise = plain[100:].std(axis=0)
     assert (np.abs(joined[100:].mean(axis=0) - plain[100:].mean(axis=0)) < noise).all()
+
+
+def test_what_a_config_learns_is_scored_at_fixed_points(tmp_path):
+    out = tmp_path / "found.json"
+    changes = ("model.generator.channels=2", "model.discriminator.channels=2", "train.batch_size=16")
+    run(
+        *(sys.executable, "bench/quality.py", "--config=digits", "--steps=4", "--points=2", "--samples=200"),
+        *("--features=classifier", f"--out={out}", *(f"--set={change}" for change in changes)),
+    )
+    found = json.loads(out.read_text())
+    assert [point["step"] for point in found["points"]] == [2, 4]
+    for point in found["points"]:
+        (evaluation,) = point["scores"]
+        assert evaluation["protocol"]["generated"]["images"] == 200
+        assert evaluation["scores"]["fd_classifier"]["value"] > 1  # nothing is learnt in four steps
+    assert found["set"] == list(changes)
+    assert out.with_suffix(".png").exists()

@@ -1,0 +1,78 @@
+"""The paper's questions, one change at a time, each answered by the same budget and by several seeds.
+
+python bench/ablation.py --config=cifar10_small --steps=3000 --seeds=2 --folder=runs/ablation_cpu
+    --features=resnet56_cifar10=FILE [--only=NAME --only=NAME] [--set=FIELD=VALUE] [--points=3] [--samples=10000]
+
+Runs bench/quality.py for each change and seed, seeds in the outer loop; what is done already is not done again. Writes
+bench/results/NAME_OF_FOLDER.jsonl, one line per run, and renews docs/results.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import results_page
+from experiment import ROOT
+
+# The fields that each question changes; the first has none.
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "attention at 16x16": (),
+    "no attention": ("model.generator.attention=()", "model.discriminator.attention=()"),
+    "attention at 8x8": ("model.generator.attention=(8,)", "model.discriminator.attention=(8,)"),
+    "attention at 32x32 of G": ("model.generator.attention=(32,)", "model.discriminator.attention=()"),
+    "class tables normalised too": ("model.generator.spectral_norm=kernels and class tables",),
+    "spectral norm in D only": ("model.generator.spectral_norm=nothing",),
+    "equal learning rates": (
+        "optimizer.generator.learning_rate=4e-4",
+        "optimizer.discriminator.learning_rate=4e-4",
+    ),
+}
+
+
+def main() -> None:
+    """Runs what is not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--folder", type=Path, required=True, help="for the runs")
+    parser.add_argument("--features", action="append", required=True, metavar="NAME[=FILE]")
+    parser.add_argument("--only", action="append", choices=QUESTIONS, help="questions to ask; by default all")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of all runs")
+    parser.add_argument("--points", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=10_000)
+    flags = parser.parse_args()
+    asked = flags.only or list(QUESTIONS)
+    for seed in range(flags.seeds):
+        for question in asked:
+            out = flags.folder / f"{question.replace(' ', '_')}-{seed}.json"
+            if not out.exists():
+                print(f"--- {question}, seed {seed}", flush=True)
+                changes = (*flags.set, *QUESTIONS[question], f"seed={seed}")
+                run_one(flags, changes, out)
+            collect(flags.folder)
+    results_page.main()
+
+
+def run_one(flags: argparse.Namespace, changes: tuple[str, ...], out: Path) -> None:
+    """One training with its scores."""
+    command = [sys.executable, str(ROOT / "bench" / "quality.py"), f"--config={flags.config}", f"--steps={flags.steps}"]
+    command += [f"--points={flags.points}", f"--samples={flags.samples}", f"--out={out}"]
+    command += [f"--set={change}" for change in changes] + [f"--features={name}" for name in flags.features]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def collect(folder: Path) -> None:
+    """One line per run, in the order of the questions, in bench/results/."""
+    lines = []
+    for question in QUESTIONS:
+        for file in sorted(folder.glob(f"{question.replace(' ', '_')}-*.json")):
+            seed = int(file.stem.rpartition("-")[2])
+            lines.append(json.dumps({"question": question, "seed": seed} | json.loads(file.read_text())) + "\n")
+    (ROOT / "bench" / "results" / f"{folder.name}.jsonl").write_text("".join(lines))
+
+
+if __name__ == "__main__":
+    main()
