@@ -1,9 +1,9 @@
-# make train | make demo-report | make test | make lint | make clean
+# make train | make demo-report | make explore | make test | make lint | make libtpu | make clean
 PYTHON ?= python3
 VENV ?= .venv
 WORKDIR ?= runs/digits
 
-.PHONY: train demo-report test test-fast test-slow lint clean
+.PHONY: train demo-report explore test test-fast test-slow lint libtpu clean
 .DEFAULT_GOAL := train
 
 train: $(VENV)/installed
@@ -14,13 +14,19 @@ demo-report: $(VENV)/installed
 	@test -d $(WORKDIR) || $(MAKE) train
 	$(VENV)/bin/python -m sagan_jax.report --workdir=$(WORKDIR)
 
+# The page on which one sees where a run's networks look; without a run, those of the model that comes along.
+explore: $(VENV)/installed
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[explore]'
+	$(VENV)/bin/python -m sagan_jax.explore $(if $(wildcard $(WORKDIR)),--workdir=$(WORKDIR))
+
 test: test-fast test-slow
 
 test-fast: $(VENV)/installed
 	$(VENV)/bin/python -m pytest -n auto --dist=loadfile
 
 test-slow: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -m slow
+	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/test_tpu_program.py skips what needs it" >&2
+	$(VENV)/bin/python -m pytest -m slow -n 2 --dist=loadfile
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -33,6 +39,14 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	  { echo "sagan_jax needs Python 3.11 or newer, but $(PYTHON) is older: run make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[tfds,dev]'
+	touch $@
+
+# The TPU's compiler, for bench/tpu_aot.py and its tests, in a folder of its own: among the other packages it would have
+# every program of JAX look for a TPU at its start and complain that there is none.
+libtpu: $(VENV)/libtpu/installed
+
+$(VENV)/libtpu/installed: $(VENV)/installed
+	$(VENV)/bin/python -m pip install -q -c constraints.txt --no-deps --upgrade --target $(VENV)/libtpu libtpu
 	touch $@
 
 clean:

@@ -37,6 +37,9 @@ def default_config() -> ConfigDict:
     model.generator.channels = 64  # width at full resolution
     model.generator.multipliers = ()  # of channels, from 4x4 up; empty: the standard list of the resolution
     model.generator.attention = (32,)  # sides of the feature maps that attend
+    # What is kept at a largest singular value of 1: "kernels", as the authors do; "kernels and class tables" (gains and
+    # biases of the conditional batch norm), as StudioGAN does; or "nothing", as before SAGAN. In D, all kernels are.
+    model.generator.spectral_norm = "kernels"
     model.discriminator = ConfigDict()
     model.discriminator.channels = 64
     model.discriminator.multipliers = ()  # of channels, one per block; empty: the standard list
@@ -56,6 +59,9 @@ def default_config() -> ConfigDict:
     config.optimizer = ConfigDict()
     config.optimizer.generator = _adam(learning_rate=1e-4)
     config.optimizer.discriminator = _adam(learning_rate=4e-4)
+
+    config.mesh = mesh = ConfigDict()
+    mesh.fsdp = 1  # devices that weights and optimiser state are spread over, for wide networks; 1: each has all
 
     config.sampling = sampling = ConfigDict()
     sampling.batch_size = 64  # images per call when sampling, over all devices
@@ -77,6 +83,13 @@ def default_config() -> ConfigDict:
     evaluation.resize = "legacy"  # how Inception gets 299x299: TensorFlow 1's bilinear; or "clean": Pillow's bicubic
     evaluation.best = "frechet"  # score whose best checkpoint is kept in best/, see evaluation/scores.py
     evaluation.cache_dir = ""  # where features of real images are kept; empty: ~/.cache/sagan_jax
+
+    config.faults = faults = ConfigDict()
+    faults.on_nan = "stop"  # when a run diverges; or "rollback": go back to the newest checkpoint, with other latents
+    faults.most_rollbacks = 3  # in a run
+    faults.largest_loss = 1e6  # beyond it a loss counts as diverged, as if it were not finite
+    faults.join_seconds = 300.0  # for which processes wait at the start until all are there
+    faults.hang_seconds = 3600.0  # without a finished step, after which a process ends itself; 0: never
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every_steps = 5000  # also after the last step

@@ -5,9 +5,10 @@ python -m sagan_jax.report --workdir=RUN [--out=FILE.html]
 
 import argparse
 import sys
-from pathlib import Path
 
-from sagan_jax.errors import exit_status
+from etils import epath
+
+from sagan_jax.errors import exit_status, files_as_given
 from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.storage import write_whole
 
@@ -18,14 +19,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--out", metavar="FILE", help="where the page goes (RUN/report.html)")
     flags = parser.parse_args(arguments)
-    workdir = Path(flags.workdir).expanduser()
-    out = Path(flags.out).expanduser() if flags.out else workdir / "report.html"
+    workdir = epath.Path(flags.workdir).expanduser()
+    out = epath.Path(flags.out).expanduser() if flags.out else workdir / "report.html"
     return exit_status(lambda: write_report(workdir, out))
 
 
-def write_report(workdir: Path, out: Path) -> None:
+def write_report(workdir: epath.Path, out: epath.Path) -> None:
     """Writes the page and says where it is."""
-    write_whole(out, report_page(workdir).encode())
+    with files_as_given():
+        write_whole(out, report_page(workdir).encode())
     print(f"open {out}")
 
 

@@ -1,8 +1,10 @@
 """Eight virtual CPU devices, a compilation cache, and the smallest real run."""
 
+import contextlib
 import dataclasses
-import functools
 import importlib.util
+import os
+import socket
 from pathlib import Path
 
 import jax
@@ -12,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"  # real images and weights; tests that want them skip where they are missing
 
+# On a busy machine eight devices of two cores may meet late; by default XLA gives up, and ends the process, after 40 s.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_collective_call_terminate_timeout_seconds=300"
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
@@ -20,9 +24,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 from sagan_jax.data.digits import Digits  # noqa: E402
 from sagan_jax.data.pipeline import Pipeline  # noqa: E402
 from sagan_jax.runtime.randomness import stream  # noqa: E402
-from sagan_jax.runtime.sharding import batch_sharding, make_mesh, replicated, to_global  # noqa: E402
-from sagan_jax.training.dispatch import compile_steps  # noqa: E402
-from sagan_jax.training.state import create_state  # noqa: E402
+from sagan_jax.runtime.sharding import batch_sharding, make_mesh, to_global  # noqa: E402
+from sagan_jax.training.dispatch import compile_creation, compile_steps  # noqa: E402
+from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
 from sagan_jax.training.step import build_recipe  # noqa: E402
 
 
@@ -56,11 +60,10 @@ class Trainer:
 
     def __post_init__(self):
         self.recipe = build_recipe(self.config)
-        self.mesh = make_mesh(jax.devices()[: self.devices])
+        self.mesh = make_mesh(jax.devices()[: self.devices], self.config.mesh.fsdp)
         self.step = compile_steps(self.recipe, self.mesh, self.config.data.resolution)
         self.pipeline = Pipeline(self.config, Digits(self.config.data.resolution))
-        create = functools.partial(create_state, self.recipe.networks, self.recipe.optimizers, self.recipe.prior)
-        self.create = jax.jit(create, out_shardings=replicated(self.mesh))
+        self.create = compile_creation(self.recipe, self.mesh)
 
     def fresh_state(self):
         return self.create(stream(self.config.seed, "initial weights"))
@@ -81,6 +84,14 @@ def hasty_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The workdir of a finished run."""
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    train_and_evaluate(tiny_config(), str(workdir))
+    return workdir
 
 
 @pytest.fixture(scope="session", params=["array_record", "tfrecord"])
@@ -118,3 +129,39 @@ def imagenet(request, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_trainer():
     return Trainer(tiny_config())
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A Google Cloud Storage server of our own, as the variables by which programs find it."""
+    pytest.importorskip("gcsfs")
+    server_module = pytest.importorskip("gcp_storage_emulator.server")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(server_module.objects, "download", _with_generation(server_module.objects.download))
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    server = server_module.create_server("localhost", port, in_memory=True, default_bucket="bucket")
+    server.start()
+    yield {
+        "STORAGE_EMULATOR_HOST": f"http://localhost:{port}",
+        "EPATH_USE_TF": "false",
+        "TENSORSTORE_GCS_HTTP_URL": f"http://localhost:{port}",
+        "GOOGLE_AUTH_TOKEN_FOR_TESTING": "any",
+        "JAX_PLATFORMS": "cpu",
+    }
+    server.stop()
+    monkeypatch.undo()
+
+
+def _with_generation(download):
+    """With the header by which TensorStore tells one version of an object from another; the emulator leaves it out."""
+    from gcp_storage_emulator.exceptions import NotFound
+
+    def answer(request, response, storage, *arguments, **options):
+        with contextlib.suppress(NotFound):
+            found = storage.get_file_obj(request.params["bucket_name"], request.params["object_id"])
+            response["x-goog-generation"] = found["generation"]
+        download(request, response, storage, *arguments, **options)
+
+    return answer

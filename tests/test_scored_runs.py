@@ -62,7 +62,7 @@ def test_the_best_checkpoint_is_kept(workdir):
     checkpoints = SavedCheckpoints(workdir / "best")
     assert checkpoints.steps() == [best]
     checkpoints.close()
-    assert open_trained(str(workdir), "best", make_mesh()).step == best
+    assert open_trained(str(workdir), "best", make_mesh()).card.step == best
 
 
 def test_the_best_of_a_resumed_run_is_still_the_best(tmp_path):
@@ -136,7 +136,7 @@ def test_truncated_latents_stay_within_bounds(workdir):
     ("flags", "message"),
     [
         (["--workdir=nowhere"], "nowhere is no folder of a run"),
-        (["--workdir={run}", "--checkpoint=7"], "has no checkpoint 7: choose from newest, best or a step (4)"),
+        (["--workdir={run}", "--checkpoint=7"], "has no checkpoint 7: choose from newest, best or a step (2, 4)"),
         (["--workdir={run}", "--features=vgg"], "'vgg' is unknown"),
         (["--workdir={run}", "--batch-size=3"], "--batch-size=3 is not divisible by the 8 devices"),
         (["--workdir={run}", "--features=inception2015", "--weights=none.pth"], "no file of weights none.pth"),

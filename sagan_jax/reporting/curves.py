@@ -13,6 +13,8 @@ PANELS = {
     "logits": (r"(real|fake)_logits", False),
     "discriminator's accuracy": (r"d_accuracy", False),
     "attention gates (gamma)": (r"[dg]_gamma_.*", False),
+    "entropy of attention, nats": (r"attention_\d+/entropy", False),
+    "mean distance of attention, pixels": (r"attention_\d+/distance", False),
     "gradient norms": (r"[dg]_gradient_norm", True),
     "largest singular values": (r"[dg]_sigma_max", True),
     "images per second": (r"images_per_s", False),

@@ -4,10 +4,10 @@ import base64
 import html
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib
+from etils import epath
 
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.record import read_evaluation, shown_facts, shown_value
@@ -33,7 +33,7 @@ details { margin: .6rem 0; } summary { cursor: pointer; }
 """
 
 
-def report_page(workdir: Path) -> str:
+def report_page(workdir: epath.Path) -> str:
     """The page as HTML that needs no other file.
 
     Raises:
@@ -69,9 +69,9 @@ def report_page(workdir: Path) -> str:
     )
 
 
-def _scores(workdir: Path) -> Iterator[str]:
+def _scores(workdir: epath.Path) -> Iterator[str]:
     """A table of the newest evaluation of each feature network."""
-    newest: dict[str, Path] = {}
+    newest: dict[str, epath.Path] = {}
     for file in sorted((workdir / EVALUATIONS).glob("*.json")):
         newest[file.stem.partition("-")[2]] = file
     yield "<h2>Scores</h2>"
@@ -94,7 +94,7 @@ def _scores(workdir: Path) -> Iterator[str]:
         yield "<table>" + "\n".join(lines) + "</table><p></p>"
 
 
-def _pictures(workdir: Path, kind: str, title: str, about: str) -> Iterator[str]:
+def _pictures(workdir: epath.Path, kind: str, title: str, about: str) -> Iterator[str]:
     """The newest picture of a kind, and some earlier ones to unfold."""
     files = sorted(file for file in (workdir / kind).glob("*.png") if file.stem.isdecimal())
     if not files:
@@ -106,7 +106,7 @@ def _pictures(workdir: Path, kind: str, title: str, about: str) -> Iterator[str]
         yield f"<details><summary>step {int(file.stem):,}</summary>{_figure(file, title)}</details>"
 
 
-def _figure(file: Path, title: str) -> str:
+def _figure(file: epath.Path, title: str) -> str:
     encoded = base64.b64encode(file.read_bytes()).decode()
     return f'<figure><img alt="{title} of step {int(file.stem):,}" src="data:image/png;base64,{encoded}"></figure>'
 
@@ -117,7 +117,7 @@ def _curves(rows: list[dict[str, float]]) -> Iterator[str]:
         yield '<h2>Curves</h2><div class="cards">' + "\n".join(figures) + "</div>"
 
 
-def _about_data(file: Path) -> str:
+def _about_data(file: epath.Path) -> str:
     try:
         facts = _read_json(file)["data"]
         return f"{facts['name']}, {facts['num_images']:,} images, {len(facts['class_names'])} classes"
@@ -125,7 +125,7 @@ def _about_data(file: Path) -> str:
         raise InputError(f"{file} is damaged ({error!r}): restore it.") from error
 
 
-def _read_json(file: Path) -> Any:
+def _read_json(file: epath.Path) -> Any:
     try:
         return json.loads(file.read_text())
     except FileNotFoundError as error:
@@ -134,10 +134,10 @@ def _read_json(file: Path) -> Any:
         raise InputError(f"{file} is damaged ({error}): restore it.") from error
 
 
-def _read_rows(file: Path) -> list[dict[str, float]]:
+def _read_rows(file: epath.Path) -> list[dict[str, float]]:
     """The whole rows; a run that is going on may be writing the last one."""
     rows = []
-    for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
+    for line in file.read_bytes().decode(errors="replace").splitlines() if file.exists() else ():
         try:
             row = json.loads(line)
         except ValueError:
