@@ -2,12 +2,12 @@
 
 python bench/quality.py --config=cifar10_small [--set=FIELD=VALUE ...] --steps=3000 | --minutes=20 --out=FILE.json
     --features=resnet56_cifar10=FILE [--features=inception2015:768=FILE] [--points=3] [--samples=10000] [--workdir=DIR]
-python bench/quality.py --fake=samples.npz --real=prepared:data/cifar10 --features=... --out=FILE.json
+python bench/quality.py --fake=samples.npz --real=prepared:data/cifar10 [--minutes=20] --features=... --out=FILE.json
 
 Trains with `sagan_jax.main` and scores with `sagan_jax.evaluate`, each as a program of its own. With --steps,
 checkpoints at --points evenly spaced steps are scored; with --minutes, which count from the program's start,
 compilation included, the one at the end. Beside the JSON goes the last sample sheet, unselected. A run that was cut
-off goes on; with --minutes it gets what was left of them.
+off goes on; with --minutes it gets what was left of them. With --fake, --minutes only records what the images cost.
 """
 
 import argparse

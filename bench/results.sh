@@ -48,7 +48,7 @@ for part in "${parts[@]}"; do
       "$python" "$peer" --config cifar32 --data $zips --minutes "$minutes" --out runs/peer --precision bf16 \
         --channels-last --compile reduce-overhead
       "$python" bench/quality.py --fake=runs/peer/samples.npz "--real=prepared:$cifar10" "${resnet[@]}" \
-        "${inception[@]}" --out=bench/results/quality_cifar10_peer.json
+        "${inception[@]}" --minutes="$minutes" --out=bench/results/quality_cifar10_peer.json
       ;;
     ablation)
       "$python" bench/ablation.py --config=cifar10 "--set=data.source=prepared:$cifar10" "${resnet[@]}" \

@@ -40,8 +40,8 @@ def quality_table(found: dict[str, Row]) -> Iterator[str]:
     yield "|---" * (4 + len(head(found))) + "|"
     for name, run in found.items():
         values = last_values(run)
-        budget = "" if "fake" in run else budget_of(run)
-        cells = [f"`{name.removeprefix('quality_')}`", budget, run["device"], f"{run['points'][-1].get('step', '')}"]
+        step = run["points"][-1].get("step")
+        cells = [f"`{name.removeprefix('quality_')}`", budget_of(run), run["device"], f"{step:,}" if step else ""]
         yield f"| {' | '.join([*cells, *(shown(key, values.get(key)) for key in head(found))])} |"
     yield ""
     yield from (protocol_of(next(iter(found.values()))), "")
@@ -103,9 +103,10 @@ def shown(key: str, value: float | None) -> str:
 
 
 def budget_of(run: Row) -> str:
-    """Steps or minutes."""
-    seconds = f"{run['seconds'] / 60:.1f} minutes"
-    return f"{run['minutes']:g} minutes" if "minutes" in run else f"{run['steps']:,} steps ({seconds})"
+    """Steps or minutes; of another tool's images, nothing if that is not known."""
+    if "minutes" in run:
+        return f"{run['minutes']:g} minutes"
+    return f"{run['steps']:,} steps ({run['seconds'] / 60:.1f} minutes)" if run["steps"] else ""
 
 
 def made_with(run: Row) -> str:
