@@ -65,11 +65,12 @@ def measure(experiment: Experiment, rounds: int, seconds: float, *, profile: boo
     compiled, program, cold = compile_once(experiment)
     _, _, warm = compile_once(experiment)
     matmul = matmul_rate(experiment)
-    steps_ms = time_steps(experiment, compiled, rounds, seconds)
-    median, per_call = statistics.median(steps_ms), config.train.steps_per_call
+    take, per_call = steps_taker(experiment, compiled), config.train.steps_per_call
+    steps_ms = time_steps(take, per_call, rounds, seconds)
+    median = statistics.median(steps_ms)
     flops = program["flops"] / per_call
     memory = compiled.memory_analysis()
-    kernels = {"top_kernels": top_kernels(lambda: time_steps(experiment, compiled, 1, 0.0))} if profile else {}
+    kernels = {"top_kernels": top_kernels(lambda: take(1))} if profile else {}
     return kernels | {
         "device": device.device_kind,
         "devices": experiment.mesh.devices.size,
@@ -107,26 +108,27 @@ def compile_once(experiment: Experiment) -> tuple[Any, Figures, float]:
     return compiled, lowered.cost_analysis(), time.perf_counter() - start
 
 
-def time_steps(experiment: Experiment, take_steps: Callable[..., Any], rounds: int, seconds: float) -> list[float]:
-    """Milliseconds per step of each round."""
+def steps_taker(experiment: Experiment, take_steps: Callable[..., Any]) -> Callable[[int], float]:
+    """A function that takes so many calls of steps, going on where it was, and returns the seconds; warmed up."""
     state, inputs = experiment.fresh_state(), experiment.random_inputs()
     key = jax.device_put(jax.random.key(0), replicated(experiment.mesh))
-    per_call = len(inputs)
 
-    def take(calls: int, state: Any) -> tuple[Any, float]:
+    def take(calls: int) -> float:
+        nonlocal state
         start = time.perf_counter()
         for _ in range(calls):
             state, metrics = take_steps(state, None, inputs, key)
         jax.block_until_ready((state, metrics))
-        return state, time.perf_counter() - start
+        return time.perf_counter() - start
 
-    state, _ = take(2, state)
-    state, one = take(1, state)
-    calls, found = max(1, round(seconds / one)), []
-    for _ in range(rounds):
-        state, elapsed = take(calls, state)
-        found.append(elapsed / calls / per_call * 1e3)
-    return found
+    take(2)
+    return take
+
+
+def time_steps(take: Callable[[int], float], per_call: int, rounds: int, seconds: float) -> list[float]:
+    """Milliseconds per step of each round; a call takes `per_call` steps."""
+    calls = max(1, round(seconds / take(1)))
+    return [take(calls) / calls / per_call * 1e3 for _ in range(rounds)]
 
 
 def matmul_rate(experiment: Experiment) -> float:

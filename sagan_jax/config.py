@@ -37,6 +37,7 @@ def default_config() -> ConfigDict:
     model.generator.channels = 64  # width at full resolution
     model.generator.multipliers = ()  # of channels, from 4x4 up; empty: the standard list of the resolution
     model.generator.attention = (32,)  # sides of the feature maps that attend
+    model.generator.residual = ()  # sides that have a local block of the same size instead, to compare with
     # What is kept at a largest singular value of 1: "kernels", as the authors do; "kernels and class tables" (gains and
     # biases of the conditional batch norm), as StudioGAN does; or "nothing", as before SAGAN. In D, all kernels are.
     model.generator.spectral_norm = "kernels"
@@ -44,6 +45,7 @@ def default_config() -> ConfigDict:
     model.discriminator.channels = 64
     model.discriminator.multipliers = ()  # of channels, one per block; empty: the standard list
     model.discriminator.attention = (32,)
+    model.discriminator.residual = ()
     model.discriminator.final_resolution = 4  # side of the last feature map; blocks beyond it do not halve
 
     config.train = train = ConfigDict()
@@ -52,6 +54,9 @@ def default_config() -> ConfigDict:
     train.discriminator_updates = 1  # per step (n_dis)
     train.steps_per_call = 1  # steps that the devices take without the host; for steps of a few milliseconds
     train.accumulation_steps = 1  # pieces an update's batch is cut into to save memory
+    # What all images go through before D sees them: any of "color", "translation", "cutout" (Zhao et al. 2020). For
+    # small data sets, which D learns by heart.
+    train.augmentations = ()
     train.loss = "hinge"  # or "non_saturating", "least_squares"
     train.ema_decay = 0.999  # of the averaged generator that makes the samples; rises to this, see step.py
     train.ema_start_step = 2000  # until then the average is the live generator

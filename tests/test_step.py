@@ -1,10 +1,14 @@
 """The training step: same on any number of devices, and each part moves only what it should."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import Trainer, tiny_config
+
+from sagan_jax.training.dispatch import compile_steps
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
 
@@ -122,6 +126,29 @@ def test_accumulation_and_several_devices_agree(accumulating_trainer):
     expected, _ = gradients(accumulating_trainer)
     found, _ = gradients(Trainer(config, devices=8))
     assert_same_gradients(found, expected)
+
+
+def test_augmented_gradients_are_the_same_on_several_devices_and_in_pieces():
+    config = tiny_config()
+    config.train.augmentations = ("color", "translation", "cutout")
+    (_, expected), _ = gradients(Trainer(config))
+    config.train.accumulation_steps = 2
+    (_, found), _ = gradients(Trainer(config, devices=8))
+    assert_same_gradients(found, expected)
+
+
+def test_the_discriminator_sees_augmented_images_only():
+    """An augmentation that leaves nothing leaves nothing to tell apart, and nothing to learn for the generator."""
+    config = tiny_config()
+    config.model.num_classes = 0
+    trainer = Trainer(config)
+    trainer.step = compile_steps(
+        dataclasses.replace(trainer.recipe, augment=lambda images, keys: 0 * images), trainer.mesh, 16
+    )
+    (generator, discriminator), metrics = gradients(trainer)
+    assert metrics["real_logits"] == metrics["fake_logits"]
+    assert all(np.abs(x).max() == 0 for x in jax.tree.leaves(generator))
+    assert all(np.abs(x).max() < 1e-6 for x in jax.tree.leaves(discriminator["block_0"]["conv_0"]["kernel"]))
 
 
 def test_rematerialised_blocks_have_the_same_gradients(tiny_trainer):

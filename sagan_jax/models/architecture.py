@@ -31,16 +31,17 @@ class Architecture:
         generator the first entry is the 4x4 map of its dense layer.
       widths: channels of the same feature maps.
       attention: the resolutions whose feature map passes through self-attention.
+      residual: those whose feature map passes through a local block of as many parameters instead.
     """
 
     resolutions: tuple[int, ...]
     widths: tuple[int, ...]
     attention: tuple[int, ...]
+    residual: tuple[int, ...] = ()
 
-    def attends_after(self, index: int) -> bool:
-        """Whether attention follows the block of this index: the first one of an attended resolution."""
-        resolution = self.resolutions[index]
-        return resolution in self.attention and self.resolutions.index(resolution) == index
+    def first_of_resolution(self, index: int) -> bool:
+        """Whether no block before that of this index has its resolution; only the first of several attends."""
+        return self.resolutions.index(self.resolutions[index]) == index
 
 
 def check_resolution(resolution: int) -> None:
@@ -53,7 +54,11 @@ def check_resolution(resolution: int) -> None:
 
 
 def generator_architecture(
-    resolution: int, channels: int, multipliers: tuple[int, ...] = (), attention: tuple[int, ...] = ()
+    resolution: int,
+    channels: int,
+    multipliers: tuple[int, ...] = (),
+    attention: tuple[int, ...] = (),
+    residual: tuple[int, ...] = (),
 ) -> Architecture:
     """The generator's feature maps: 4x4 from the dense layer, then one doubling per block.
 
@@ -62,6 +67,7 @@ def generator_architecture(
       channels: width that the multipliers multiply.
       multipliers: one per feature map, from 4x4 up to `resolution`; empty: the standard list.
       attention: resolutions to attend at; any of the block outputs, 8 to `resolution`.
+      residual: resolutions to have a local block at; likewise.
 
     Raises:
       InputError: the numbers do not describe a network.
@@ -76,8 +82,9 @@ def generator_architecture(
             " leave it empty for the standard list."
         )
     widths = _widths("generator", channels, multipliers)
-    _check_attention("generator", attention, resolutions[1:], resolution)
-    return Architecture(resolutions, widths, tuple(attention))
+    _check_places("generator.attention", attention, resolutions[1:], resolution)
+    _check_places("generator.residual", residual, resolutions[1:], resolution)
+    return Architecture(resolutions, widths, tuple(attention), tuple(residual))
 
 
 def discriminator_architecture(
@@ -86,6 +93,7 @@ def discriminator_architecture(
     multipliers: tuple[int, ...] = (),
     attention: tuple[int, ...] = (),
     final_resolution: int = 4,
+    residual: tuple[int, ...] = (),
 ) -> Architecture:
     """The discriminator's feature maps: one halving per block down to `final_resolution`, then none.
 
@@ -95,6 +103,7 @@ def discriminator_architecture(
       multipliers: one per block, the first sees the image; empty: the standard generator list, reversed.
       attention: resolutions to attend at; any of the block outputs.
       final_resolution: side of the feature map that is summed; 4 in the authors' code, 8 for CIFAR.
+      residual: resolutions to have a local block at; any of the block outputs.
 
     Raises:
       InputError: the numbers do not describe a network.
@@ -116,8 +125,9 @@ def discriminator_architecture(
         )
     resolutions = tuple(max(resolution >> (i + 1), final_resolution) for i in range(len(multipliers)))
     widths = _widths("discriminator", channels, multipliers)
-    _check_attention("discriminator", attention, resolutions, resolution)
-    return Architecture(resolutions, widths, tuple(attention))
+    _check_places("discriminator.attention", attention, resolutions, resolution)
+    _check_places("discriminator.residual", residual, resolutions, resolution)
+    return Architecture(resolutions, widths, tuple(attention), tuple(residual))
 
 
 def check_architecture(architecture: Architecture, first: int) -> None:
@@ -127,12 +137,12 @@ def check_architecture(architecture: Architecture, first: int) -> None:
       architecture: any numbers.
       first: side of its first feature map.
     """
-    resolutions, widths, attention = dataclasses.astuple(architecture)
+    resolutions, widths, *places = dataclasses.astuple(architecture)
     steps = [(later / earlier) for earlier, later in itertools.pairwise(resolutions)]
     sound = 2 <= len(resolutions) == len(widths) <= 16 and resolutions[0] == first
     sound = sound and (all(step == 2 for step in steps) or all(step in (0.5, 1) for step in steps))
     sound = sound and min(resolutions) >= SEED_RESOLUTION and max(resolutions) <= MAX_RESOLUTION
-    if not sound or not set(attention) <= set(resolutions) or not all(0 < width <= 2**16 for width in widths):
+    if not sound or not set().union(*places) <= set(resolutions) or not all(0 < width <= 2**16 for width in widths):
         raise ValueError(f"no network has {architecture}")
 
 
@@ -145,11 +155,11 @@ def _widths(network: str, channels: int, multipliers: tuple[int, ...]) -> tuple[
     return tuple(channels * m for m in multipliers)
 
 
-def _check_attention(network: str, attention: tuple[int, ...], present: tuple[int, ...], resolution: int) -> None:
-    for wanted in attention:
+def _check_places(field: str, places: tuple[int, ...], present: tuple[int, ...], resolution: int) -> None:
+    for wanted in places:
         if wanted not in present:
             raise InputError(
-                f"model.{network}.attention = {tuple(attention)} asks for {wanted} px, which the {network} for"
+                f"model.{field} = {tuple(places)} asks for {wanted} px, which the {field.partition('.')[0]} for"
                 f" {resolution} px images does not have: choose from {_listing(sorted(set(present)))}."
             )
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from sagan_jax.models.architecture import Architecture
-from sagan_jax.models.attention import SelfAttention
+from sagan_jax.models.between_blocks import after_block
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem
 from sagan_jax.models.layers import Dense, Embedding, Numerics
 
@@ -50,8 +50,7 @@ class Discriminator(nn.Module):
             else:
                 downsample = side < resolutions[index - 1]
                 x = block(width, downsample, self.numerics, name=f"block_{index}")(x)
-            if self.architecture.attends_after(index):
-                x = SelfAttention(self.numerics, name=f"attention_{side}")(x)
+            x = after_block(self.architecture, index, self.numerics, x)
         features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
         return self._logits(features, labels)
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture
-from sagan_jax.models.attention import SelfAttention
+from sagan_jax.models.between_blocks import after_block
 from sagan_jax.models.blocks import GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.layers import Conv, Dense, Numerics
@@ -48,8 +48,7 @@ class Generator(nn.Module):
         for index in range(1, len(widths)):
             side = resolutions[index]
             x = block(widths[index], self.num_classes, self.numerics, name=f"block_{side}")(x, labels, train)
-            if self.architecture.attends_after(index):
-                x = SelfAttention(self.numerics, name=f"attention_{side}")(x)
+            x = after_block(self.architecture, index, self.numerics, x)
         x = nn.relu(BatchNorm(self.numerics, name="norm")(x, train=train))
         x = Conv(IMAGE_CHANNELS, 3, self.numerics, name="to_image")(x)
         return jnp.tanh(x.astype(jnp.float32))

@@ -44,7 +44,11 @@ def build_networks(config: ConfigDict) -> Networks:
     )
     normalized = _choice(NORMALIZED, "model.generator.spectral_norm", model.generator.spectral_norm)
     generator = generator_architecture(
-        resolution, model.generator.channels, model.generator.multipliers, model.generator.attention
+        resolution,
+        model.generator.channels,
+        model.generator.multipliers,
+        model.generator.attention,
+        model.generator.residual,
     )
     discriminator = discriminator_architecture(
         resolution,
@@ -52,6 +56,7 @@ def build_networks(config: ConfigDict) -> Networks:
         model.discriminator.multipliers,
         model.discriminator.attention,
         model.discriminator.final_resolution,
+        model.discriminator.residual,
     )
     return Networks(
         Generator(generator, model.num_classes, dataclasses.replace(numerics, normalized=normalized)),

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,10 +16,18 @@ from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import largest_sigma, normalize_for_update
 from sagan_jax.runtime.randomness import named
 from sagan_jax.training.accumulation import loop, mean_gradients
+from sagan_jax.training.augmentation import Augment, augmentation
 from sagan_jax.training.losses import AdversarialLoss, adversarial_loss
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.optimizers import Optimizers, build_optimizers
-from sagan_jax.training.state import NetworkState, TrainState, Tree, apply_gradients, frozen_variables
+from sagan_jax.training.state import (
+    NetworkState,
+    TrainState,
+    Tree,
+    apply_gradients,
+    attention_gates,
+    frozen_variables,
+)
 
 Metrics = dict[str, jax.Array]  # name -> [] float32
 
@@ -36,6 +43,7 @@ class Recipe:
       accumulation_steps: equal pieces of a batch whose gradients are averaged.
       ema_decay, ema_start_step: of the averaged generator.
       flip: mirror half of the real images.
+      augment: what happens to all images before the discriminator sees them.
       spread: asks for arrays [B, ...] that are made in the step to be spread over the devices; without it every
         device would make and use all of them.
       gather: asks for the weights that images pass through to be whole on every device, where the state is not.
@@ -52,6 +60,7 @@ class Recipe:
     ema_decay: float
     ema_start_step: int
     flip: bool
+    augment: Augment
     unroll: bool
     spread: Callable[[Any], Any] = lambda arrays: arrays
     gather: Callable[[Any], Any] = lambda arrays: arrays
@@ -74,6 +83,7 @@ def build_recipe(config: ConfigDict, class_frequencies: tuple[float, ...] = ()) 
         ema_decay=config.train.ema_decay,
         ema_start_step=config.train.ema_start_step,
         flip=config.data.flip,
+        augment=augmentation(config.train.augmentations),
         unroll=jax.default_backend() == "cpu",
     )
 
@@ -94,13 +104,13 @@ def train_step(recipe: Recipe, state: TrainState, batch: Batch, key: jax.Array) 
     key = jax.random.fold_in(key, state.step)
     updates, batch_size = batch.labels.shape
     update_keys = jax.random.split(named(key, "discriminator"), updates)
-    flip_keys, latents_keys = jax.vmap(jax.random.split, out_axes=1)(update_keys)
+    real_keys, latents_keys = jax.vmap(jax.random.split, out_axes=1)(update_keys)
     fake = generate(recipe, state.generator, batch_size, latents_keys)
 
     def update(discriminator: NetworkState, inputs: tuple[Batch, Batch, jax.Array]) -> tuple[NetworkState, Metrics]:
         return discriminator_update(recipe, discriminator, *inputs)
 
-    discriminator, metrics = loop(update, state.discriminator, (batch, fake, flip_keys), unroll=recipe.unroll)
+    discriminator, metrics = loop(update, state.discriminator, (batch, fake, real_keys), unroll=recipe.unroll)
     generator, generator_metrics = generator_update(
         recipe, state.generator, discriminator, batch_size, named(key, "generator")
     )
@@ -130,12 +140,15 @@ def generate(recipe: Recipe, generator: NetworkState, batch_size: int, keys: jax
 
 
 def discriminator_update(
-    recipe: Recipe, discriminator: NetworkState, real: Batch, fake: Batch, flip_key: jax.Array
+    recipe: Recipe, discriminator: NetworkState, real: Batch, fake: Batch, key: jax.Array
 ) -> tuple[NetworkState, Metrics]:
     """One update of the discriminator on B real images [B, H, W, 3] uint8 and as many generated ones, float32."""
     real_images = to_signed_float(jnp.asarray(real.images))
     if recipe.flip:
-        real_images = random_flip(real_images, flip_key)
+        real_images = random_flip(real_images, key)
+    image_keys = recipe.spread(jax.random.split(named(key, "augmentation"), (len(real_images), 2)))
+    real_images = recipe.augment(real_images, image_keys[:, 0])
+    fake_images = recipe.augment(jnp.asarray(fake.images), image_keys[:, 1])
 
     def loss_of(weights: Tree, piece: Any) -> tuple[jax.Array, Metrics]:
         real_images, real_labels, fake_images, fake_labels = piece
@@ -153,7 +166,7 @@ def discriminator_update(
             "d_accuracy": (jnp.mean(real_logits > boundary) + jnp.mean(fake_logits <= boundary)) / 2,
         }
 
-    pieces = (real_images, real.labels, fake.images, fake.labels)
+    pieces = (real_images, real.labels, fake_images, fake.labels)
     discriminator, metrics, sizes = update_network(
         recipe, discriminator, recipe.optimizers.discriminator, loss_of, pieces
     )
@@ -170,7 +183,7 @@ def generator_update(
     judge = recipe.gather(frozen_variables(discriminator))
 
     def loss_of(weights: Tree, piece: Any) -> tuple[jax.Array, tuple[Tree, Metrics]]:
-        latents, labels = piece
+        latents, labels, image_keys = piece
         fake_images, updated = recipe.networks.generator.apply(
             {"params": weights, "batch_stats": generator.batch_stats},
             latents,
@@ -178,11 +191,12 @@ def generator_update(
             train=True,
             mutable=["batch_stats"],
         )
-        fake_logits: Any = recipe.networks.discriminator.apply(judge, fake_images, labels)
+        fake_logits: Any = recipe.networks.discriminator.apply(judge, recipe.augment(fake_images, image_keys), labels)
         loss = recipe.loss.generator(fake_logits)
         return loss, (updated["batch_stats"], {"g_loss": loss})
 
-    pieces = recipe.spread(recipe.prior.draw(batch_size, key))
+    image_keys = jax.random.split(named(key, "augmentation"), batch_size)
+    pieces = recipe.spread((*recipe.prior.draw(batch_size, key), image_keys))
     generator, (batch_stats, metrics), sizes = update_network(
         recipe, generator, recipe.optimizers.generator, loss_of, pieces
     )
@@ -235,13 +249,3 @@ def moving_average(recipe: Recipe, average: Tree, params: Tree, step: jax.Array)
     averaged = jnp.maximum(step - recipe.ema_start_step, 0)
     decay = jnp.minimum(averaged / (averaged + 9), recipe.ema_decay)
     return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, average, params)
-
-
-def attention_gates(state: TrainState) -> Metrics:
-    """Every attention layer's gamma, as `g_gamma_32`: how much its network uses it."""
-    gates = {}
-    for prefix, params in (("g", state.generator.params), ("d", state.discriminator.params)):
-        for path, value in flax.traverse_util.flatten_dict(params).items():
-            if path[-1] == "gamma":
-                gates[f"{prefix}_gamma_{path[0].removeprefix('attention_')}"] = value
-    return gates

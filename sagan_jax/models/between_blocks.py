@@ -1,0 +1,40 @@
+"""What stands between the blocks of both networks: attention, or for comparison something local of the same size."""
+
+import flax.linen as nn
+import jax
+
+from sagan_jax.models.architecture import Architecture
+from sagan_jax.models.attention import SelfAttention
+from sagan_jax.models.layers import Conv, Numerics
+
+
+class LocalBlock(nn.Module):
+    """x + gamma * o as in `SelfAttention`, but o sees 5x5 positions: 3x3, ReLU, 3x3 in as many parameters.
+
+    Whether attention helps because it looks far or because a network gets more layers is what the paper asks with a
+    residual block in its place (Zhang et al. 2018, table 1), whose layers it does not give.
+    """
+
+    numerics: Numerics
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """x [B, H, W, C] -> [B, H, W, C] in the dtype of x."""
+        channels = x.shape[-1]
+        # 2 * 9 * C * narrow parameters; attention has 2 * C * C/8 + 2 * C * C/2.
+        narrow = max(1, round(channels * 5 / 72))
+        o = nn.relu(Conv(narrow, 3, self.numerics, use_bias=False, name="conv_0")(x))
+        o = Conv(channels, 3, self.numerics, use_bias=False, name="conv_1")(o)
+        gamma = self.param("gamma", nn.initializers.zeros, ())
+        return (x + gamma.astype(o.dtype) * o).astype(x.dtype)
+
+
+def after_block(architecture: Architecture, index: int, numerics: Numerics, x: jax.Array) -> jax.Array:
+    """What follows the block of an index, applied to its result x; a part of the module that calls it."""
+    side = architecture.resolutions[index]
+    if architecture.first_of_resolution(index):
+        if side in architecture.attention:
+            x = SelfAttention(numerics, name=f"attention_{side}")(x)
+        if side in architecture.residual:
+            x = LocalBlock(numerics, name=f"residual_{side}")(x)
+    return x
