@@ -57,11 +57,16 @@ def main() -> None:
     rows = []
     for operation in operations(experiment):
         forward, both = time_operation(operation, dtype)
-        floors = [floor_ms(operation, dtype, rate, bandwidth, passes) for passes in (1, 3)]
-        shown = " ".join(f"{ms:>9.3f}" for ms in (forward, floors[0], both, floors[1]))
+        needed = bytes_needed(operation, dtype)
+        work_ms, traffic_ms = operation.flops / rate * 1e3, needed / bandwidth * 1e3
+        floor = max(work_ms, traffic_ms)
+        shown = " ".join(f"{ms:>9.3f}" for ms in (forward, floor, both, 3 * floor))  # with gradients: three passes
         print(f"{operation.layer:<34} {operation.form:<10} {shown}", flush=True)
-        rows.append([operation.layer, operation.form, operation.flops, forward, both, *floors])
-    figures = {"device": jax.devices()[0].device_kind, "config": flags.config, "set": flags.set}
+        row = {"layer": operation.layer, "form": operation.form, "flops": operation.flops, "bytes": needed}
+        row |= {"bound": "work" if work_ms > traffic_ms else "memory", "forward_ms": forward, "floor_ms": floor}
+        rows.append(row | {"with_gradients_ms": both, "floor_with_gradients_ms": 3 * floor})
+    figures = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "config": flags.config}
+    figures |= {"set": flags.set, "batch_size": experiment.config.train.batch_size, "dtype": jnp.dtype(dtype).name}
     figures |= {"matmul_tflop_per_s": rate / 1e12, "copy_gb_per_s": bandwidth / 1e9, "operations": rows}
     print(line := json.dumps(figures))
     if flags.json:
@@ -139,11 +144,11 @@ def milliseconds(function: Callable[..., Any], arrays: list[jax.Array]) -> float
     return best * 1e3
 
 
-def floor_ms(operation: Operation, dtype: Any, rate: float, bandwidth: float, passes: int) -> float:
-    """Milliseconds that operations and bytes take at least, in `passes` passes (3 with gradients)."""
+def bytes_needed(operation: Operation, dtype: Any) -> int:
+    """Of inputs and result, each passed over once."""
     result = jax.eval_shape(operation.function, *(jax.ShapeDtypeStruct(shape, dtype) for shape in operation.shapes))
     numbers = result.size + sum(jax.ShapeDtypeStruct(shape, dtype).size for shape in operation.shapes)
-    return passes * max(operation.flops / rate, numbers * jnp.dtype(dtype).itemsize / bandwidth) * 1e3
+    return numbers * jnp.dtype(dtype).itemsize
 
 
 def copy_rate() -> float:

@@ -3,7 +3,8 @@
 python bench/report.py
 
 Reads step_*.jsonl (lines of train_step.py and of the PyTorch peer, measured in one run), sweep_*.jsonl (of sweep.py),
-gpu_*.json (of gpu.sh) and tpu_aot.json (of tpu_aot.py), and rewrites what stands between the two marks of each page.
+operations_*.jsonl (of operations.py), gpu_*.json (of gpu.sh) and tpu_aot.json (of tpu_aot.py), and rewrites what stands
+between the two marks of each page.
 """
 
 import json
@@ -27,12 +28,15 @@ def main() -> None:
     """Rewrites pages and plot."""
     results = ROOT / "bench" / "results"
     steps = {file.stem: read_lines(file) for file in sorted(results.glob("step_*.jsonl"))}
+    layers = {file.stem: read_lines(file)[-1] for file in sorted(results.glob("operations_*.jsonl"))}
     for file in sorted(results.glob("gpu_*.json")):
-        parts = json.loads(file.read_text())["parts"]
-        steps[file.stem] = [row for part in parts.values() for row in part.get("found", ()) if "ms_median" in row]
+        found = [row for part in json.loads(file.read_text())["parts"].values() for row in part.get("found", ())]
+        steps[file.stem] = [row for row in found if "ms_median" in row]
+        layers |= {f"{file.stem}, layers": row for row in found if "operations" in row}
     sweeps = {file.stem: read_lines(file) for file in sorted(results.glob("sweep_*.jsonl"))}
     text = [line for name, rows in steps.items() for line in step_table(name, rows)]
     text += [line for name, rows in sweeps.items() for line in sweep_table(name, rows)]
+    text += [line for name, found in layers.items() for line in layer_table(name, found)]
     rewrite(PAGE, text)
     rewrite(TPU_PAGE, tpu_table(json.loads((results / "tpu_aot.json").read_text())))
     plot(sweeps)
@@ -78,6 +82,21 @@ def sweep_table(name: str, rows: list[Row]) -> Iterator[str]:
     for row in rows:
         speed = f"{row['ms_median']:,.4g} | {row['real_images_per_s']:,.4g} | {row['gflop_per_image']:.4g}"
         yield f"| {row['value']} | {speed} | {row['compiled_temporary_gib']:.3g} | {row['compile_s_cold']:.3g} |"
+    yield ""
+
+
+def layer_table(name: str, found: Row) -> Iterator[str]:
+    """A markdown table of each layer's operations beside their floor, the chip's roofline."""
+    yield from (f"### `{name}`", "")
+    yield f"`{found['config']}`, batch {found['batch_size']}, {found['dtype']}, on {found['device']}."
+    yield f"Matrix product {found['matmul_tflop_per_s']:.3g} TFLOP/s, copy {found['copy_gb_per_s']:.4g} GB/s."
+    yield from ("", "| layer | form | GFLOP | MB | bound by | ms | of the floor | ms with gradients | of the floor |")
+    yield "|---" * 9 + "|"
+    for row in found["operations"]:
+        cells = [row["layer"], row["form"], f"{row['flops'] / 1e9:.3g}", f"{row['bytes'] / 1e6:.3g}", row["bound"]]
+        for time, floor in (("forward_ms", "floor_ms"), ("with_gradients_ms", "floor_with_gradients_ms")):
+            cells += [f"{row[time]:.3g}", f"{row[floor] / row[time]:.0%}"]
+        yield f"| {' | '.join(cells)} |"
     yield ""
 
 

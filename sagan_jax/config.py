@@ -54,9 +54,9 @@ def default_config() -> ConfigDict:
     train.discriminator_updates = 1  # per step (n_dis)
     train.steps_per_call = 1  # steps that the devices take without the host; for steps of a few milliseconds
     train.accumulation_steps = 1  # pieces an update's batch is cut into to save memory
-    # What all images go through before D sees them: any of "color", "translation", "cutout" (Zhao et al. 2020). For
-    # small data sets, which D learns by heart.
-    train.augmentations = ()
+    # What all images go through before D sees them, such as "color,translation,cutout" (Zhao et al. 2020).
+    # For small data sets, which D learns by heart. Empty: nothing.
+    train.augmentations = ""
     train.loss = "hinge"  # or "non_saturating", "least_squares"
     train.ema_decay = 0.999  # of the averaged generator that makes the samples; rises to this, see step.py
     train.ema_start_step = 2000  # until then the average is the live generator

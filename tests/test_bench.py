@@ -38,7 +38,7 @@ def test_gpu_benchmarks_in_their_smallest_form(parts):
     assert len(step["top_kernels"]) > 5
     assert set(correct["float32"].values()) == {0.0}  # a CPU against itself
     assert all(0 < error < 0.3 for error in correct["bfloat16"].values())
-    assert {row[1] for row in operations["operations"]} == {"joined", "apart", "same size", "attention"}
+    assert {row["form"] for row in operations["operations"]} == {"joined", "apart", "same size", "attention"}
 
 
 def test_work_grows_linearly_with_the_batch(parts, tmp_path):

@@ -130,7 +130,7 @@ def test_accumulation_and_several_devices_agree(accumulating_trainer):
 
 def test_augmented_gradients_are_the_same_on_several_devices_and_in_pieces():
     config = tiny_config()
-    config.train.augmentations = ("color", "translation", "cutout")
+    config.train.augmentations = "color,translation,cutout"
     (_, expected), _ = gradients(Trainer(config))
     config.train.accumulation_steps = 2
     (_, found), _ = gradients(Trainer(config, devices=8))

@@ -7,7 +7,7 @@ Reference: Zhao et al. 2020 (arXiv:2006.10738); strengths as in the authors' Dif
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +17,17 @@ from sagan_jax.errors import InputError
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # images [B, H, W, 3], keys [B] -> images alike
 
 
-def augmentation(names: Sequence[str]) -> Augment:
-    """The named changes, one after the other; each image draws its own from its own key.
+def augmentation(policy: str) -> Augment:
+    """The changes that a policy such as "color,translation" names, in this order; each image draws from its own key.
 
     Raises:
       InputError: a name is unknown.
     """
+    names = [name.strip() for name in policy.split(",")] if policy else []
     for name in names:
         if name not in CHANGES:
             raise InputError(
-                f"train.augmentations = {tuple(names)} has the unknown {name!r}: choose from {', '.join(CHANGES)}."
+                f"train.augmentations = {policy!r} has the unknown {name!r}: choose from {', '.join(CHANGES)}."
             )
 
     def augment_one(image: jax.Array, key: jax.Array) -> jax.Array:
