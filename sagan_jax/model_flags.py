@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
+from sagan_jax.errors import InputError
 from sagan_jax.portable.folder import load_model
 from sagan_jax.sampling.model import Model
 from sagan_jax.training.trained import NEWEST, open_trained
@@ -24,9 +25,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> argparse._MutuallyExclus
         help=f"portable model that sagan_jax.export wrote, or the name of one that comes along: {', '.join(names())}"
         f" ({DEFAULT}, where no --workdir is given)",
     )
-    parser.add_argument(
-        "--checkpoint", default=NEWEST, metavar="STEP", help="of a run: a step, 'best' or 'newest' (%(default)s)"
-    )
+    parser.add_argument("--checkpoint", metavar="STEP", help=f"of a run: a step, 'best' or 'newest' ({NEWEST})")
     return source
 
 
@@ -34,7 +33,9 @@ def open_named_model(flags: argparse.Namespace, mesh: Mesh, *, judging: bool = F
     """The model that the flags name; with its discriminator if that is wanted. Raises InputError if there is none."""
     call_size = CALL_SIZE * mesh.devices.size
     if flags.workdir is not None:
-        return open_trained(flags.workdir, flags.checkpoint, mesh, call_size, judging=judging)
+        return open_trained(flags.workdir, flags.checkpoint or NEWEST, mesh, call_size, judging=judging)
+    if flags.checkpoint is not None:
+        raise InputError(f"--checkpoint={flags.checkpoint} goes with --workdir: a portable model has one state only.")
     model = DEFAULT if flags.model is None else flags.model
     return load_model(str(PRETRAINED / model) if model in names() else model, mesh, call_size, judging=judging)
 

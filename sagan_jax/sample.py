@@ -22,11 +22,13 @@ from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import write_whole
+from sagan_jax.sampling.archive import write_archive
 from sagan_jax.sampling.classes import asked_labels
 from sagan_jax.sampling.interpolation import between_classes, between_latents
 from sagan_jax.sampling.model import Model
-from sagan_jax.sampling.output import draw_sheet, write_archive, write_attention, write_images, write_interpolation
+from sagan_jax.sampling.output import draw_sheet, next_folder, write_attention, write_images, write_interpolation
 
+OUT = "samples"  # holds a folder per call
 MOST = 10_000_000
 WAYPOINTS = 4  # of an interpolation, where nothing else is asked for
 ROWS = 9  # of an interpolation, at most
@@ -45,7 +47,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="(0)")
     parser.add_argument("--truncation", type=_positive, default=math.inf, help="draw larger latents again (no limit)")
-    parser.add_argument("--out", default="samples", metavar="DIR", help="folder for what is made (samples)")
+    parser.add_argument("--out", metavar="DIR", help=f"folder for what is made (a new one in {OUT}/)")
     parser.add_argument("--npz", metavar="FILE", help="all images and labels in one file, in place of single ones")
     parser.add_argument("--attention", action="store_true", help="draw where the first images attend, with numbers")
     parser.add_argument(
@@ -60,6 +62,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--seed={flags.seed} must be from 0 to {2**32 - 1}")
     if flags.npz and not flags.npz.endswith(".npz"):
         parser.error(f"--npz={flags.npz} must end with .npz")
+    if flags.npz and flags.interpolate:
+        parser.error("--npz and --interpolate exclude each other: an interpolation is a sheet and an animation")
     return flags
 
 
@@ -79,13 +83,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def sample(flags: argparse.Namespace) -> None:
     """Makes what the flags ask for, and says where it is."""
-    model = open_named_model(flags, make_mesh())
+    model = open_named_model(flags, make_mesh(), judging=flags.attention)
     card = model.card
     classes = np.asarray(asked_labels(flags.classes, card.class_names if card.num_classes else ()), np.int32)
     number = flags.num or (WAYPOINTS if flags.interpolate else 64)
     latents = model.sampler.fixed_latents(number, stream(flags.seed, "samples"), flags.truncation)
-    folder = epath.Path(flags.out).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = epath.Path(flags.out).expanduser() if flags.out else next_folder(epath.Path(OUT))
+    if flags.attention or not flags.npz:
+        folder.mkdir(parents=True, exist_ok=True)
     title = f"{card.name}" + ("" if card.step is None else f" · step {card.step:,}") + f" · seed {flags.seed}"
     print(f"{title} · {card.resolution} px · {len(classes):,} of {max(1, card.num_classes):,} classes")
     labels = np.resize(classes, number)
@@ -95,7 +100,7 @@ def sample(flags: argparse.Namespace) -> None:
         write_archive(model, latents, labels, epath.Path(flags.npz).expanduser())
         said([flags.npz])
     else:
-        files = write_images(model, latents, labels, folder)
+        files = write_images(model, latents, labels, folder / "images")
         write_whole(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
         said([files[0], *([f"... {len(files):,} files"] if len(files) > 1 else []), folder / "sheet.png"])
     if flags.attention:

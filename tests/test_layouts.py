@@ -5,43 +5,74 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import scipy.signal
 
 from sagan_jax import export, sample
 from sagan_jax.errors import InputError
 from sagan_jax.layouts.imported import import_model
 from sagan_jax.layouts.names import LAYOUTS
+from sagan_jax.models.blocks import DiscriminatorBlock
+from sagan_jax.models.layers import Numerics
+from sagan_jax.portable.folder import load_model
+from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.weights.files import read_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 TORCH = ("studiogan", "mmgeneration", "biggan-pytorch", "torch-sagan")
 NAMES = ("cat", "dog", "fish")
+CONVERTED = {"activated_shortcuts": True, "channel_order": "rgb"}
+# Files, and how they are imported where that is not as the layout has it.
+FILES = {layout: {} for layout in TORCH} | {"studiogan_embeddings": {}, "mmgeneration_converted": CONVERTED}
 
 
-def stored(layout):
+def stored(file):
     """The arrays of a file, and what torch made of them."""
-    with np.load(GOLDEN / f"layouts_{layout}.npz") as golden:
+    with np.load(GOLDEN / f"layouts_{file}.npz") as golden:
         arrays = {name.removeprefix("state/"): golden[name] for name in golden if name.startswith("state/")}
         return arrays, {name: golden[name] for name in golden if not name.startswith("state/")}
 
 
-@pytest.mark.parametrize("layout", TORCH)
-def test_images_and_logits_are_those_of_torch(layout):
-    arrays, golden = stored(layout)
-    model = import_model(arrays, layout, "weights.pth", NAMES)
+@pytest.mark.parametrize("file", FILES)
+def test_images_and_logits_are_those_of_torch(file):
+    arrays, golden = stored(file)
+    model = import_model(arrays, file.partition("_")[0], "weights.pth", NAMES, **FILES[file])
     images = np.moveaxis(golden["images"], 1, -1)
-    shown = images[..., ::-1] if layout == "mmgeneration" else images  # which is BGR
+    shown = images[..., ::-1] if file == "mmgeneration" else images  # which is BGR
     labels = golden["labels"].astype(np.int32)
     generator, discriminator = model.card.build_generator(), model.card.build_discriminator()
     found = generator.apply(model.variables, golden["latents"], labels, train=False)
     np.testing.assert_allclose(found, shown, atol=1e-4)
     assert model.card.generator.attention == (8,)
     assert model.card.class_names == NAMES
-    if layout == "studiogan":
+    if file == "studiogan_embeddings":  # a generator alone
         assert discriminator is None
         return
     assert model.card.discriminator.resolutions == (8, 4, 4)
+    assert model.card.activated_shortcuts == (file in ("studiogan", "mmgeneration_converted"))
     logits = discriminator.apply(model.judge, shown, labels)
     np.testing.assert_allclose(logits, golden["logits"], atol=1e-4, rtol=1e-4)
+
+
+def test_tables_that_are_spectrally_normalised_mean_another_epsilon():
+    for file, epsilon in (("mmgeneration", 1e-5), ("mmgeneration_converted", 1e-4)):
+        assert import_model(stored(file)[0], "mmgeneration", "a.pth").card.batch_norm_epsilon == epsilon
+
+
+@pytest.mark.parametrize(("features", "downsample"), [(3, False), (5, True)])
+def test_activated_shortcuts_see_what_is_positive(features, downsample):
+    """A block with kernels of 0 but in the shortcut, by numpy alone."""
+    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    block = DiscriminatorBlock(features, downsample, Numerics(), activated_shortcuts=True)
+    params = block.init(jax.random.key(0), x)["params"]
+    params["conv_1"] = jax.tree.map(np.zeros_like, params["conv_1"])
+    expected = np.maximum(x, 0)
+    if downsample:
+        squares = np.stack(
+            [[scipy.signal.convolve2d(channel, np.full((2, 2), 0.25), "valid")[::2, ::2] for channel in image]
+             for image in np.moveaxis(expected, -1, 1)]
+        )  # fmt: skip
+        expected = np.moveaxis(squares, 1, -1) @ np.asarray(params["shortcut"]["kernel"])[0, 0]
+    np.testing.assert_allclose(block.apply({"params": params}, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", TORCH)
@@ -111,8 +142,13 @@ def authors_arrays():
     dense("model/d_sn_linear", 32, 1)
     arrays["model/d_embedding/embedding_map"] = random.standard_normal((3, 32))
     arrays["model/d_embedding/u"] = random.standard_normal((1, 3))
-    arrays["model/g_snh0/Matrix/Adam"] = np.zeros((8, 512))
-    arrays["global_step"] = np.array(1000)
+    # What else its trainer leaves: of two Adams, and of synchronous replicas.
+    for slot in ("Adam", "Adam_1"):
+        arrays[f"model/g_snh0/Matrix/{slot}"] = np.zeros((8, 512))
+    for power in ("beta1_power", "beta2_power", "beta1_power_1", "beta2_power_1"):
+        arrays[power] = np.array(0.5)
+    for counter in ("global_step", "d_step", "g_step"):
+        arrays[counter] = np.array(1000)
     return {name: value.astype(np.float32) for name, value in arrays.items()}
 
 
@@ -181,6 +217,19 @@ WRONG = {
     "missing part": (without("g.body.0.norm1.norm.running_mean"), "lacks g.body.0.norm1.norm.running_mean"),
     "extra": (lambda arrays: arrays.update({"g.more.weight": np.zeros(3)}), r"does not know \(g.more.weight\)"),
     "not finite": (changed("g.last.conv.bias", lambda value: value * np.nan), "g.last.conv.bias in .* is not finite"),
+    "number for vector": (changed("g.norm.weight", lambda value: value[0]), r"g.norm.weight in .* has the shape \(\)"),
+    "vector for matrix": (
+        changed("g.first.parametrizations.weight.original", lambda value: value[0]),
+        r"has the shape \(8,\), but 2 or 4 dimensions were expected",
+    ),
+    "matrix for kernel": (
+        changed("g.last.conv.parametrizations.weight.original", lambda value: value[:, :, 0, 0]),
+        "networks that ours cannot express",
+    ),
+    "vector for table": (
+        changed("g.body.0.norm1.table.weight", lambda value: value[0]),
+        "but 2 dimensions were expected",
+    ),
     "other shape": (changed("g.norm.weight", lambda value: value[:3]), r"norm/scale in .* has the shape \(3,\)"),
     "no generator": (
         lambda arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("g.")],
@@ -198,13 +247,20 @@ def test_what_does_not_fit_is_named(name):
         import_model(arrays, "torch-sagan", "weights.pth")
 
 
+@pytest.mark.parametrize("value", [np.zeros(()), np.zeros(3), np.zeros((2, 2))])
+def test_the_authors_variables_of_other_dimensions_are_named(value):
+    for name in ("model/g_snh0/Matrix", "model/g_block1/snconv1/w", "model/d_embedding/embedding_map"):
+        with pytest.raises(InputError, match="model.ckpt"):
+            import_model(authors_arrays() | {name: value}, "authors", "model.ckpt")
+
+
 def test_a_layout_that_is_not_the_files():
     arrays, _ = stored("torch-sagan")
     with pytest.raises(InputError, match="has no generator as POSTECH-CVLab"):
         import_model(arrays, "studiogan", "weights.pth")
     with pytest.raises(InputError, match="--layout=mmgen is unknown: did you mean mmgeneration"):
         import_model(arrays, "mmgen", "weights.pth")
-    with pytest.raises(InputError, match="has 2 names, but weights.pth has 3 classes"):
+    with pytest.raises(InputError, match="has 2 names, but weights.pth has 3 classes: one each"):
         import_model(arrays, "torch-sagan", "weights.pth", ("a", "b"))
     assert set(LAYOUTS) == {*TORCH, "authors"}
 
@@ -220,7 +276,31 @@ def test_from_a_file_to_images(tmp_path, capsys):
     assert export.main(flags) == 0
     assert (tmp_path / "model" / "discriminator.safetensors").exists()
     assert sample.main([f"--model={tmp_path / 'model'}", "--classes=dog", "--num=2", f"--out={tmp_path / 'made'}"]) == 0
-    assert sorted(file.name for file in (tmp_path / "made").glob("0*")) == ["000000-dog.png", "000001-dog.png"]
+    assert sorted(file.name for file in (tmp_path / "made" / "images").iterdir()) == [
+        "000000-dog.png",
+        "000001-dog.png",
+    ]
     capsys.readouterr()
     assert export.main([f"--import-from={tmp_path / 'x.pth'}", "--layout=studiogan", f"--out={tmp_path}"]) == 2
     assert "there is no file of weights" in capsys.readouterr().err
+
+
+def test_a_file_that_differs_from_its_layout(tmp_path):
+    arrays, golden = stored("mmgeneration_converted")
+    np.savez(tmp_path / "a.npz", **arrays)
+    flags = [f"--import-from={tmp_path / 'a.npz'}", "--layout=mmgeneration", f"--out={tmp_path / 'model'}"]
+    assert export.main([*flags, "--no-program", "--inplace-relu", "--channel-order=rgb"]) == 0
+    model = load_model(str(tmp_path / "model"), make_mesh(), 16, judging=True)
+    images, labels = np.moveaxis(golden["images"], 1, -1), golden["labels"].astype(np.int32)
+    found = model.card.build_generator().apply(model.variables, golden["latents"], labels, train=False)
+    np.testing.assert_allclose(found, images, atol=1e-4)
+    logits = model.discriminator.apply(model.judge, images, labels)
+    np.testing.assert_allclose(logits, golden["logits"], atol=1e-4, rtol=1e-4)
+
+
+def test_names_of_classes_that_are_no_text(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", **stored("torch-sagan")[0])
+    (tmp_path / "names.txt").write_bytes("Bär\n".encode("latin-1"))
+    flags = [f"--import-from={tmp_path / 'a.npz'}", "--layout=torch-sagan", f"--out={tmp_path / 'model'}"]
+    assert export.main([*flags, f"--class-names={tmp_path / 'names.txt'}"]) == 2
+    assert "names.txt is no UTF-8 text" in capsys.readouterr().err

@@ -6,15 +6,28 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import tiny_config
 from PIL import Image
 
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
+from sagan_jax.reporting.curves import panels
 from sagan_jax.runtime.compilation_cache import keep_compiled_programs
-from sagan_jax.runtime.pictures import POINT_COLORS, attention_picture, distinct_queries, sample_sheet
+from sagan_jax.runtime.pictures import (
+    PAPER,
+    POINT_COLORS,
+    attention_picture,
+    distinct_queries,
+    layer_caption,
+    sample_sheet,
+)
+from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.timing import Throughput, duration
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.loop import train_and_evaluate
+from sagan_jax.training.trained import open_trained
 from sagan_jax.training.validation import free_fields
 
 
@@ -28,11 +41,22 @@ def test_sample_sheet_shows_every_image_in_its_row():
     assert left == sorted(left)
 
 
+def test_captions_stand_under_their_samples():
+    images = np.full((1, 2, 64, 64, 3), 255, np.uint8)
+    plain, named = (sample_sheet(images, [""], "title", captions) for captions in ([], ["", "a dog"]))
+    assert named.shape[0] > plain.shape[0]
+    below = named[plain.shape[0] - 4 :]
+    dark = np.where((below < 120).all(-1))[1]
+    assert plain.shape[1] // 2 < dark.min() < dark.max() < plain.shape[1]  # under the second
+    wide = sample_sheet(images, [""], "a title that is a good deal wider than its two samples")
+    assert (wide[:30, plain.shape[1] :] < 120).any()
+
+
 def test_attention_picture_lights_up_where_the_point_looks():
     weights = np.full((1, 16, 4), 1e-6, np.float32)
     weights[0, :, 3] = 1  # every point looks at the lower right quarter
     image = np.zeros((1, 32, 32, 3), np.uint8)
-    picture = attention_picture(image, {"attention_4": weights}, {"attention_4": 0.5}, "title").astype(int)
+    picture = attention_picture(image, {"generator_4": weights}, {"generator_4": 0.5}, "title").astype(int)
     tile = picture[-96 - 8 + 4 : -8 + 4][:, 4 + 100 : 4 + 196].sum(-1)
     assert tile[60:85, 60:85].mean() > 4 * max(1, tile[20:40, 20:40].mean())
     for color in POINT_COLORS:
@@ -40,7 +64,36 @@ def test_attention_picture_lights_up_where_the_point_looks():
 
 
 def test_attention_picture_without_attention_says_so():
-    assert attention_picture(np.zeros((1, 32, 32, 3), np.uint8), {}, {}, "title").ndim == 3
+    picture = attention_picture(np.zeros((1, 32, 32, 3), np.uint8), {}, {}, "title")
+    assert (picture[30:55] < 120).all(-1).any()
+    assert (picture[55:] == PAPER).all()
+
+
+def test_layers_are_named_for_people():
+    weights = np.full((1, 64, 16), 1 / 16)
+    assert layer_caption("generator_8", weights, -0.174) == "Generator, 8 × 8, γ −0.17"
+    assert layer_caption("discriminator_8", weights, 0.3) == "Discriminator, 8 × 8, γ +0.30"
+
+
+def test_attention_of_both_networks_is_among_the_metrics(tmp_path):
+    config = tiny_config()
+    config.train.steps, config.log.pictures_every_steps = 2, 2
+    train_and_evaluate(config, str(tmp_path))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = {name: value for row in rows for name, value in row.items() if "entropy" in name or "distance" in name}
+    assert found.keys() == {"g_entropy_8", "g_distance_8", "d_entropy_8", "d_distance_8"}
+    model = open_trained(str(tmp_path), "newest", make_mesh(), judging=True)
+    sheet = model.sampler.fixed_latents(2, stream(config.seed, "sheet"))[:1]
+    latents, labels = np.repeat(sheet, 4, axis=0), np.arange(4)  # the first column of the sheet
+    images, maps = model.sampler.attention(model.variables, latents, labels)
+    for name, weights in (("g_entropy_8", maps), ("d_entropy_8", model.judge_images(images, labels)[1])):
+        weights = weights["attention_8"]
+        assert found[name] == pytest.approx(-np.mean(np.sum(weights * np.log(weights), axis=-1)), abs=1e-4)
+    assert [title for title, _ in panels(rows) if "attention" in title] == [
+        "attention gates (gamma)",
+        "entropy of attention, nats",
+        "mean distance of attention, pixels",
+    ]
 
 
 def test_distinct_queries_attend_differently():

@@ -1,7 +1,9 @@
 """Portable models: what is written is what was trained, and what is damaged is refused in one sentence."""
 
+import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,13 +11,17 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from etils import epath
 from PIL import Image
 
 from sagan_jax import export, sample
 from sagan_jax.errors import InputError
-from sagan_jax.portable.folder import load_model
+from sagan_jax.evaluation.record import Evaluation
+from sagan_jax.evaluation.scores import Score
+from sagan_jax.portable.folder import load_model, save_model
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.training.evaluation import evaluation_file
 from sagan_jax.training.trained import open_trained
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
@@ -89,6 +95,30 @@ def test_the_program_needs_nothing_of_ours(tiny_run, portable, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "images.npy"), live_images(tiny_run, latents, labels), atol=1e-4)
 
 
+def test_nothing_is_left_of_a_model_that_was_there(portable, tmp_path, monkeypatch):
+    for name in ("model.json", "generator.safetensors", "discriminator.safetensors", "generator.stablehlo"):
+        (tmp_path / name).write_text("another model's")
+    judged = load_model(str(portable), make_mesh(), 16, judging=True)
+    alone = dataclasses.replace(judged, discriminator=None, judge=None)
+    save_model(epath.Path(tmp_path), alone, "float32", with_program=False)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["generator.safetensors", "model.json"]
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("sagan_jax.portable.folder.generator_program", full)
+    with pytest.raises(OSError, match="no space"):
+        save_model(epath.Path(tmp_path), judged, "float32", with_program=True)
+    assert not (tmp_path / "model.json").exists()  # without it nobody takes what is there for a model
+
+
+def test_a_model_that_is_not_what_was_trained_is_none(portable, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export, "run_program", lambda program, latents, labels: np.zeros((4, 16, 16, 3)))
+    assert export.main([f"--model={portable}", f"--out={tmp_path}"]) == 1
+    assert "makes other images" in capsys.readouterr().err
+    assert not (tmp_path / "model.json").exists()
+
+
 def test_half_precision_is_half_as_large(portable, tmp_path, capsys):
     assert export.main([f"--model={portable}", f"--out={tmp_path}", "--precision=float16", "--no-program"]) == 0
     sizes = [(folder / "generator.safetensors").stat().st_size for folder in (tmp_path, portable)]
@@ -105,11 +135,30 @@ def test_the_card_tells_where_a_model_comes_from(portable, tiny_run):
     assert card["origin"]["data"]["num_images"] == 1797
 
 
+def test_the_card_has_the_scores_of_its_step(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    for step, value in ((4, 30.0), (6, 20.0)):
+        protocol = {"generated": {"step": step, "images": 40}}
+        score = Score("frechet", "FD-classifier", value)
+        Evaluation((score,), protocol, ("few images",), {"scores": 0.5}).save(
+            evaluation_file(epath.Path(run), step, "classifier", {"samples": 40})
+        )
+    assert export.main([f"--workdir={run}", f"--out={tmp_path / 'model'}", "--no-program"]) == 0
+    [kept] = json.loads((tmp_path / "model" / "model.json").read_text())["evaluations"]
+    assert kept["scores"]["fd_classifier"]["value"] == 20.0
+    assert kept["protocol"] == {"generated": {"step": 6, "images": 40}}
+    assert load_model(str(tmp_path / "model"), make_mesh(), 16).card.evaluations[0] == kept
+
+
 def test_samples_of_the_portable_model_are_those_of_the_run(tiny_run, portable, tmp_path):
     for name, flag in (("run", f"--workdir={tiny_run}"), ("portable", f"--model={portable}")):
         assert sample.main([flag, "--num=4", f"--out={tmp_path / name}"]) == 0
-    for file in (tmp_path / "run").glob("0*.png"):
-        first, second = (np.asarray(Image.open(path)).astype(int) for path in (file, tmp_path / "portable" / file.name))
+    names = [file.name for file in (tmp_path / "run" / "images").iterdir()]
+    assert len(names) == 4
+    for name in names:
+        files = (tmp_path / which / "images" / name for which in ("run", "portable"))
+        first, second = (np.asarray(Image.open(file)).astype(int) for file in files)
         assert np.abs(first - second).max() <= 1
 
 
@@ -154,6 +203,7 @@ DAMAGES = {
     "unknown field": (lambda folder: rewrite_card(folder, more=1), "is damaged"),
     "few names": (lambda folder: rewrite_card(folder, class_names=["a"]), "10 classes with 1 names"),
     "text as number": (lambda folder: rewrite_card(folder, latent_size="8"), "is damaged"),
+    "text as switch": (lambda folder: rewrite_card(folder, activated_shortcuts="no"), "activated_shortcuts = no"),
     "huge": (lambda folder: rewrite_card(folder, latent_size=10**9), "is damaged"),
     "impossible sides": (
         lambda folder: rewrite_card(folder, generator={"resolutions": [4, 9], "widths": [1, 1], "attention": []}),
@@ -188,6 +238,8 @@ def test_a_model_without_its_discriminator_still_makes_images(copy):
     [
         (["--workdir=x"], "--out"),
         (["--workdir=x", "--model=y", "--out=z"], "not allowed with argument"),
+        (["--model=x", "--inplace-relu", "--out=z"], "--inplace-relu can only be used with --import-from"),
+        (["--import-from=x", "--layout=authors", "--checkpoint=best", "--out=z"], "--checkpoint=best goes with --work"),
     ],
 )
 def test_flags_that_make_no_sense(flags, message, capsys):

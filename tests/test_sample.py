@@ -1,10 +1,13 @@
 """Making images with a trained model: the program, and what it is made of."""
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 from conftest import tiny_config
+from etils import epath
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -15,6 +18,8 @@ from sagan_jax.evaluation.image_sets import open_samples
 from sagan_jax.metrics.attention import attention_distance, attention_entropy
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.sampling import output
+from sagan_jax.sampling.archive import write_archive
 from sagan_jax.sampling.classes import asked_labels
 from sagan_jax.sampling.interpolation import between_classes, between_latents
 from sagan_jax.sampling.mixing import mixed_classes
@@ -38,12 +43,50 @@ def test_an_image_is_the_same_whatever_else_is_asked_for(tiny_run, tmp_path):
     few = made(tiny_run, tmp_path / "few", "--num=3", "--seed=5")
     many = made(tiny_run, tmp_path / "many", "--num=150", "--seed=5")  # more than one call
     other = made(tiny_run, tmp_path / "other", "--num=3", "--seed=6")
-    names = sorted(file.name for file in few.iterdir())
-    assert names == ["000000-0.png", "000001-1.png", "000002-2.png", "sheet.png"]
-    assert len(list(many.iterdir())) == 151
-    for name in names[:3]:
-        np.testing.assert_array_equal(pixels(few / name), pixels(many / name))
-        assert (pixels(few / name) != pixels(other / name)).any()
+    names = sorted(file.name for file in (few / "images").iterdir())
+    assert names == ["000000-0.png", "000001-1.png", "000002-2.png"]
+    assert len(list((many / "images").iterdir())) == len(open_samples(str(many / "images"))) == 150
+    for folder in (few, many, other):
+        assert (folder / "sheet.png").exists()
+    for name in names:
+        np.testing.assert_array_equal(pixels(few / "images" / name), pixels(many / "images" / name))
+        assert (pixels(few / "images" / name) != pixels(other / "images" / name)).any()
+
+
+def test_images_of_two_calls_are_not_mixed(tiny_run, tmp_path, monkeypatch, capsys):
+    first = made(tiny_run, tmp_path / "a", "--num=2", "--classes=3")
+    made(tiny_run, first, "--num=2", "--classes=3", "--seed=9")  # takes the place of all that is there
+    before = {file: file.read_bytes() for file in first.rglob("*.png")}
+    for flags in (["--num=2", "--classes=4"], ["--num=1", "--classes=3"]):
+        assert sample.main([f"--workdir={tiny_run}", f"--out={first}", *flags]) == 2
+        assert "has images of another call (such as 00000" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in first.rglob("*.png")} == before
+    monkeypatch.chdir(tmp_path)
+    for number in ("001", "002"):
+        assert sample.main([f"--workdir={tiny_run}", "--num=1", "--classes=4"]) == 0
+        assert [file.name for file in (tmp_path / "samples" / number / "images").iterdir()] == ["000000-4.png"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows", "captions"),
+    [
+        ([3, 8] * 3, ["three", "eight"], []),
+        ([3, 8, 5, 1], ["", ""], ["three", "eight", "five", "one"]),  # one of each
+        ([5] * 4, ["five", ""], []),
+    ],
+)
+def test_the_sheet_names_the_classes(tiny_run, monkeypatch, labels, rows, captions):
+    model = open_trained(str(tiny_run), "newest", make_mesh(), 16)
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    model = dataclasses.replace(model, card=dataclasses.replace(model.card, class_names=names))
+    drawn = []
+    monkeypatch.setattr(output, "sample_sheet", lambda *arguments: drawn.append(arguments) or arguments[0])
+    latents, labels = np.zeros((len(labels), 8), np.float32), np.array(labels, np.int32)
+    output.draw_sheet(model, latents, labels, "title")
+    images, *texts = drawn[0]
+    assert texts == [rows, "title", captions]
+    expected = model.sampler.images(model.variables, latents, labels if captions else np.sort(labels))
+    np.testing.assert_array_equal(images.reshape(expected.shape), expected)
 
 
 def test_the_first_image_is_that_of_the_seed(tiny_run, tmp_path):
@@ -53,7 +96,7 @@ def test_the_first_image_is_that_of_the_seed(tiny_run, tmp_path):
     latents = model.sampler.fixed_latents(1, stream(7, "samples"))
     image = model.sampler.images(model.variables, latents, np.array([4]))[0]
     made(tiny_run, tmp_path, "--num=1", "--seed=7", "--classes=4")
-    assert np.abs(pixels(tmp_path / "000000-4.png").astype(int) - image).max() <= 1
+    assert np.abs(pixels(tmp_path / "images" / "000000-4.png").astype(int) - image).max() <= 1
 
 
 def test_classes_truncation_and_archive(tiny_run, tmp_path):
@@ -63,22 +106,42 @@ def test_classes_truncation_and_archive(tiny_run, tmp_path):
         assert found["images"].shape == (5, 16, 16, 3)
         assert found["labels"].tolist() == [3, 8, 3, 8, 3]
     assert len(open_samples(str(file))) == 5  # what sagan_jax.evaluate reads
-    made(tiny_run, tmp_path / "b", "--num=5", "--classes=3", "--classes=8")
-    assert (pixels(tmp_path / "b" / "000000-3.png") != np.load(file)["images"][0]).any()
+    assert not (tmp_path / "a").exists()
+    made(tiny_run, tmp_path / "b", "--num=5", "--classes=3", "--classes=8", "--truncation=0.5")
+    made(tiny_run, tmp_path / "c", "--num=5", "--classes=3", "--classes=8")
+    for number, name in enumerate(sorted(path.name for path in (tmp_path / "b" / "images").iterdir())):
+        np.testing.assert_array_equal(pixels(tmp_path / "b" / "images" / name), np.load(file)["images"][number])
+        assert (pixels(tmp_path / "c" / "images" / name) != np.load(file)["images"][number]).any()
+
+
+def test_an_archive_that_could_not_be_finished_is_none(tiny_run, tmp_path, monkeypatch):
+    model = open_trained(str(tiny_run), "newest", make_mesh(), 16)
+
+    def broken(*_):
+        yield np.zeros((16, 16, 16, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(model), "batches", broken)
+    with pytest.raises(KeyboardInterrupt):
+        write_archive(model, np.zeros((32, 8), np.float32), np.zeros(32, np.int32), epath.Path(tmp_path / "a.npz"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_interpolations_begin_with_the_images_themselves(tiny_run, tmp_path):
     images = made(tiny_run, tmp_path / "images", "--num=2", "--classes=6")
     ways = made(tiny_run, tmp_path, "--interpolate=latents", "--num=2", "--classes=6", "--frames=5", "--animation=gif")
     assert Image.open(ways / "interpolation.gif").n_frames == 10
-    assert (pixels(ways / "interpolation.png")[..., 0] > 0).any()
+    first = np.repeat(np.repeat(pixels(images / "images" / "000000-6.png"), 4, axis=0), 4, axis=1)
+    sheet = pixels(ways / "interpolation.png")  # begins with it, enlarged
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, first.shape)[:, :, 0]
+    assert (np.abs(windows[:, :60].astype(int) - first).max(axis=(2, 3, 4)) <= 1).any()
     model = open_trained(str(tiny_run), "newest", make_mesh(), 128)
 
     latents = model.sampler.fixed_latents(2, stream(0, "samples"))
     frames = between_latents(model, latents, np.array([6]), 5)
     assert frames.shape == (1, 10, 16, 16, 3)
     for frame, name in ((0, "000000-6.png"), (5, "000001-6.png")):
-        assert np.abs(frames[0, frame].astype(int) - pixels(images / name)).max() <= 1
+        assert np.abs(frames[0, frame].astype(int) - pixels(images / "images" / name)).max() <= 1
     mixed = between_classes(model, latents, np.array([6, 2]), 3)
     assert np.abs(mixed[:, 0].astype(int) - frames[0, [0, 5]]).max() <= 1
     made(tiny_run, tmp_path, "--interpolate=classes", "--num=3", "--frames=2")
@@ -87,8 +150,22 @@ def test_interpolations_begin_with_the_images_themselves(tiny_run, tmp_path):
 
 def test_attention_is_drawn_and_told_in_numbers(tiny_run, tmp_path, capsys):
     made(tiny_run, tmp_path, "--num=2", "--attention")
-    assert (tmp_path / "attention.png").exists()
-    assert "attention_8: gamma" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    model = open_trained(str(tiny_run), "newest", make_mesh(), 128, judging=True)
+    latents, labels = model.sampler.fixed_latents(2, stream(0, "samples")), np.arange(2)
+    images, maps = model.sampler.attention(model.variables, latents, labels)
+    judged = model.judge_images(images, labels)[1]
+    for network, params, weights in (
+        ("Generator", model.variables["params"], maps["attention_8"]),
+        ("Discriminator", model.judge["params"], judged["attention_8"]),
+    ):
+        [line] = [line for line in text.splitlines() if line.startswith(f"{network}, 8 × 8, γ ")]
+        gamma = float(line.split("γ ")[1].split(",")[0].replace("−", "-"))
+        assert gamma == pytest.approx(float(params["attention_8"]["gamma"]), abs=0.0051)
+        entropy, most = (float(number) for number in re.search(r"entropy ([\d.]+) of at most ([\d.]+)", line).groups())
+        assert entropy == pytest.approx(-np.mean(np.sum(weights * np.log(weights), axis=-1)), abs=0.0051)
+        assert most == pytest.approx(np.log(16), abs=0.0051)
+    assert pixels(tmp_path / "attention.png").shape[0] > 2 * 2 * 96  # two rows for either network
 
 
 def test_shares_of_classes_are_kept_with_the_run(tmp_path):
@@ -132,6 +209,7 @@ def test_what_cannot_be_made_is_said_in_one_sentence(tiny_run, tmp_path, flags, 
         (["--model=x", "--truncation=-1"], "-1 is not a number greater than 0"),
         (["--model=x", "--seed=-1"], "--seed=-1 must be from 0"),
         (["--model=x", "--npz=a.txt"], "--npz=a.txt must end with .npz"),
+        (["--model=x", "--npz=a.npz", "--interpolate=latents"], "--npz and --interpolate exclude each other"),
     ],
 )
 def test_flags_that_make_no_sense(flags, message, capsys):
@@ -139,6 +217,11 @@ def test_flags_that_make_no_sense(flags, message, capsys):
         sample.main(flags)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_portable_model_has_no_checkpoints(capsys):
+    assert sample.main(["--model=digits", "--checkpoint=best"]) == 2
+    assert "--checkpoint=best goes with --workdir" in capsys.readouterr().err
 
 
 NAMES = ("tench", "Great white shark", "church, church building", "7")

@@ -28,7 +28,7 @@ ALLOWED = {
     "main": {"errors", "config", "training", "runtime"},
     "evaluate": {"errors", "config", "training", "runtime", "data", "features", "evaluation"},
     "layouts": {"errors", "models", "sampling", "portable"},
-    "model_flags": {"sampling", "portable", "training"},
+    "model_flags": {"errors", "sampling", "portable", "training"},
     "sample": {"errors", "runtime", "sampling", "model_flags"},
     "exploring": {"errors", "runtime", "metrics", "data", "sampling"},
     "explore": {"errors", "runtime", "exploring", "model_flags"},
@@ -114,3 +114,13 @@ def test_readme_names_every_config_and_nothing_that_is_missing():
         assert f"`{name}`" in text
     for path in re.findall(r"\]\(([\w./-]+)\)", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_table_of_rooms_is_what_the_imports_are_held_to():
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| room |")[2].partition("\n\n")[0]
+    rows = {}
+    for line in table.splitlines()[2:]:
+        names, _, may_import = (cell.strip() for cell in line.strip("|").split("|"))
+        for name in re.findall(r"`(\w+)(?:/|\.py)`", names):
+            rows[name] = set(re.findall(r"`(\w+)`", may_import))
+    assert rows == ALLOWED

@@ -1,10 +1,12 @@
 """Models from other programs' weights: the card, and arrays that fit it."""
 
+import dataclasses
 import difflib
 from typing import NamedTuple
 
 from sagan_jax.errors import InputError
-from sagan_jax.layouts.names import LAYOUTS, Layout
+from sagan_jax.layouts.layout import Layout
+from sagan_jax.layouts.names import LAYOUTS
 from sagan_jax.layouts.networks import Arrays, Importer
 from sagan_jax.layouts.stored import Stored
 from sagan_jax.portable.folder import check_arrays, discriminator_shapes, generator_shapes
@@ -26,7 +28,15 @@ class Imported(NamedTuple):
     judge: Tree
 
 
-def import_model(arrays: Arrays, layout: str, file: str, class_names: tuple[str, ...] = ()) -> Imported:
+def import_model(
+    arrays: Arrays,
+    layout: str,
+    file: str,
+    class_names: tuple[str, ...] = (),
+    *,
+    activated_shortcuts: bool = False,
+    channel_order: str | None = None,
+) -> Imported:
     """A model from the arrays of another program's file.
 
     Args:
@@ -34,26 +44,28 @@ def import_model(arrays: Arrays, layout: str, file: str, class_names: tuple[str,
       layout: one of `LAYOUTS`.
       file: name of the file, for messages and the card.
       class_names: in the order of labels; empty: "class 0", ...
+      activated_shortcuts: whether this file's discriminator activated in place, where the layout does not say so.
+      channel_order: "rgb" or "bgr", of the images that it was trained on; None: as the layout has it.
 
     Raises:
       InputError: something is missing, unknown or does not fit our networks.
     """
     known, stored = _known(layout), Stored(arrays, file)
+    if channel_order is not None:
+        known = dataclasses.replace(known, bgr=channel_order == "bgr")
     try:
         importer = Importer(known, stored)
         generator, params, moments = importer.generator()
         discriminator, judge = importer.discriminator(generator.resolutions[-1])
+        (classes, _) = params["block_8/norm_0/scale"].shape
     except ValueError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file} holds networks that ours cannot express ({error}): it cannot be imported.") from error
     stored.check_all_taken(importer.ignored)
-    (classes, _) = params["block_8/norm_0/scale"].shape
     if class_names and len(class_names) != classes:
-        raise InputError(
-            f"--class-names has {len(class_names)} names, but {file} has {classes} classes: give one each."
-        )
-    done = "divided by the spectral norms kept in the file" + ("; images made RGB" if known.flip_colors else "")
+        raise InputError(f"--class-names has {len(class_names)} names, but {file} has {classes} classes: one each.")
+    done = "divided by the spectral norms kept in the file" + ("; images made RGB" if known.bgr else "")
     card = Card(
         name=file,
         latent_size=params["dense/kernel"].shape[0],
@@ -66,26 +78,26 @@ def import_model(arrays: Arrays, layout: str, file: str, class_names: tuple[str,
         step=None,
         weights=f"imported; {done}; moments as in the file",
         origin={"imported": {"file": file, "layout": layout, "source": known.source}},
+        activated_shortcuts=discriminator is not None and (activated_shortcuts or known.activated_shortcuts),
     )
-    named = {f"params/{name}": value for name, value in params.items()}
-    named |= {f"batch_stats/{name}": value for name, value in moments.items()}
-    variables = check_arrays(named, generator_shapes(card), file)
-    if judge:
-        named = {f"params/{name}": value for name, value in judge.items()}
-        return Imported(card, variables, check_arrays(named, discriminator_shapes(card), file))
-    return Imported(card, variables, None)
+    found = _named("params", params) | _named("batch_stats", moments)
+    variables = check_arrays(found, generator_shapes(card), file)
+    if not judge:
+        return Imported(card, variables, None)
+    return Imported(card, variables, check_arrays(_named("params", judge), discriminator_shapes(card), file))
+
+
+def _named(collection: str, arrays: Arrays) -> Arrays:
+    return {f"{collection}/{name}": value for name, value in arrays.items()}
 
 
 def discriminator_prefix(layout: str) -> str:
     """What tells the discriminator's names from the generator's where their files are joined.
 
     Raises:
-      InputError: the layout is unknown, or its discriminator is another than ours.
+      InputError: the layout is unknown.
     """
-    known = _known(layout)
-    if known.discriminator is None:
-        raise InputError(f"--discriminator-from: that of {layout} computes what ours does not; leave the flag out.")
-    return known.prefixes[0].discriminator
+    return _known(layout).prefixes[0].discriminator
 
 
 def _known(layout: str) -> Layout:

@@ -1,95 +1,11 @@
 """What the layers of a SAGAN are called in other programs, read from their code; a new layout is an entry here."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
+from sagan_jax.layouts.layout import Attention, Block, Layout, Network, Prefixes
 from sagan_jax.layouts.stored import Stored, torch_kernel
-
-
-class Block(NamedTuple):
-    """The layers in a residual block; the norms are empty in a discriminator."""
-
-    conv_0: str
-    conv_1: str
-    shortcut: str
-    norm_0: str = ""
-    norm_1: str = ""
-
-
-class Attention(NamedTuple):
-    """The layers in an attention block; `gamma` is an array."""
-
-    query: str
-    key: str
-    value: str
-    output: str
-    gamma: str
-
-
-class Network(NamedTuple):
-    """The layers of a network.
-
-    Attributes:
-      parts: pattern of the names of blocks and attention, with groups for their numbers.
-      first: blocks that come before all others.
-      block: names in a block.
-      dense: the generator's first layer; the discriminator's last.
-      norm, to_image: of the generator.
-      embedding: of the discriminator.
-      attention: the one attention block where `parts` does not tell its place, which then follows from its width.
-    """
-
-    parts: str
-    block: Block
-    dense: str
-    first: tuple[str, ...] = ()
-    norm: str = ""
-    to_image: str = ""
-    embedding: str = ""
-    attention: str = ""
-
-
-class Prefixes(NamedTuple):
-    """Of all names of either network, and patterns of what has no meaning beside them."""
-
-    generator: str
-    discriminator: str
-    ignored: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How a program keeps a SAGAN.
-
-    Attributes:
-      source: its code, for people.
-      generator, discriminator: their layers; a discriminator that ours cannot express is None.
-      attention: names in an attention block.
-      prefixes: of names; for each network the first that fits.
-      moments: names of the running mean and variance in a batch norm of a block, and of the last one.
-      tables: gains and biases [classes, C] of a batch norm.
-      affine: names of gain and bias of the last batch norm.
-      epsilon: of the batch norms.
-      ignored: patterns of names that have no meaning for us.
-      flip_colors: whether images are BGR.
-      tensorflow: whether kernels are [height, width, in, out], as ours.
-    """
-
-    source: str
-    generator: Network
-    discriminator: Network | None
-    attention: Attention
-    prefixes: tuple[Prefixes, ...]
-    moments: tuple[tuple[str, str], tuple[str, str]]
-    tables: Callable[[Stored, str], tuple[np.ndarray, np.ndarray]]
-    affine: tuple[str, str]
-    epsilon: Callable[[Stored], float]
-    ignored: tuple[str, ...] = ()
-    flip_colors: bool = False
-    tensorflow: bool = False
 
 
 def _embeddings(gain: str, bias: str) -> Callable[[Stored, str], tuple[np.ndarray, np.ndarray]]:
@@ -105,7 +21,7 @@ def _linear_or_embeddings(stored: Stored, norm: str) -> tuple[np.ndarray, np.nda
 
 
 def _halves(stored: Stored, norm: str) -> tuple[np.ndarray, np.ndarray]:
-    gain, bias = np.split(stored.take(f"{norm}.table.weight"), 2, axis=1)
+    gain, bias = np.split(stored.take(f"{norm}.table.weight", 2), 2, axis=1)
     return gain, bias
 
 
@@ -139,10 +55,16 @@ LAYOUTS = {
         attention=Attention("sn_conv_theta", "sn_conv_phi", "sn_conv_g", "sn_conv_attn", "sigma_ratio"),
         prefixes=(Prefixes("model/", "model/"),),
         moments=(("/mean", "/var"), ("/moving_mean", "/moving_variance")),
-        tables=lambda stored, norm: (stored.take(f"{norm}/gamma"), stored.take(f"{norm}/beta")),
+        tables=lambda stored, norm: (stored.take(f"{norm}/gamma", 2), stored.take(f"{norm}/beta", 2)),
         affine=("/gamma", "/beta"),
         epsilon=lambda stored: 1e-5,
-        ignored=(r".*/Adam(_1)?", r"(.*/)?beta[12]_power", r"(.*/)?global_step", r"(.*/)?(biased|local_step).*"),
+        # Two Adams: each has slots beside the variables and powers of its own; synchronous ones count their steps.
+        ignored=(
+            r".*/Adam(_1)?",
+            r"(.*/)?beta[12]_power(_1)?",
+            r"(.*/)?(global|[dg])_step",
+            r"(.*/)?(biased|local_step).*",
+        ),
         tensorflow=True,
     ),
     "studiogan": Layout(
@@ -154,17 +76,23 @@ LAYOUTS = {
             norm="bn4",
             to_image="conv2d5",
         ),
-        discriminator=None,  # it activates in place, so that its shortcuts see ReLU(x)
+        discriminator=Network(
+            parts=r"blocks\.(\d+)\.(\d+)",
+            block=Block("conv2d1", "conv2d2", "conv2d0"),
+            dense="linear1",
+            embedding="embedding",
+        ),
         attention=Attention("conv1x1_theta", "conv1x1_phi", "conv1x1_g", "conv1x1_attn", "sigma"),
-        prefixes=(Prefixes("", ""), Prefixes("module.", "")),
+        prefixes=(Prefixes("", "D."), Prefixes("module.", "D.module.")),
         moments=((".bn.running_mean", ".bn.running_var"), (".running_mean", ".running_var")),
         tables=_linear_or_embeddings,
         affine=(".weight", ".bias"),
         epsilon=lambda stored: 1e-4,
         ignored=TORCH_BOOKKEEPING,
+        activated_shortcuts=True,
     ),
     "mmgeneration": Layout(
-        source="open-mmlab/mmgeneration: mmgen/models/architectures/sngan_proj, biggan/modules.py; images are BGR",
+        source="open-mmlab/mmgeneration: mmgen/models/architectures/sngan_proj, biggan/modules.py",
         generator=Network(
             parts=r"conv_blocks\.(\d+)",
             block=Block("conv_1.conv", "conv_2.conv", "shortcut.conv", "norm_1", "norm_2"),
@@ -190,7 +118,7 @@ LAYOUTS = {
         affine=(".weight", ".bias"),
         epsilon=_mmgeneration_epsilon,
         ignored=TORCH_BOOKKEEPING,
-        flip_colors=True,
+        bgr=True,
     ),
     "biggan-pytorch": Layout(
         source="ajbrock/BigGAN-PyTorch: BigGAN.py, layers.py, with the flags of scripts/launch_SAGAN*.sh",

@@ -5,7 +5,8 @@ import re
 import numpy as np
 
 from sagan_jax.errors import InputError
-from sagan_jax.layouts.names import LAYOUTS, Layout, Network
+from sagan_jax.layouts.layout import Layout, Network
+from sagan_jax.layouts.names import LAYOUTS
 from sagan_jax.layouts.stored import Stored, tensorflow_kernel, torch_kernel
 from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_architecture
 
@@ -52,20 +53,20 @@ class Importer:
                 params[f"{ours}/{norm}/scale"], params[f"{ours}/{norm}/bias"] = layout.tables(self._stored, theirs)
                 moments |= self._moments(theirs, f"{ours}/{norm}", layout.moments[0])
         params["norm/scale"], params["norm/bias"] = (
-            self._stored.take(f"{self._prefix}{network.norm}{name}") for name in layout.affine
+            self._stored.take(f"{self._prefix}{network.norm}{name}", 1) for name in layout.affine
         )
         moments |= self._moments(self._prefix + network.norm, "norm", layout.moments[1])
         kernel, bias = self._kernel(network.to_image, "conv"), self._bias(network.to_image, "conv")
-        flip = slice(None, None, -1 if layout.flip_colors else 1)
+        flip = slice(None, None, -1 if layout.bgr else 1)
         params["to_image/kernel"], params["to_image/bias"] = kernel[..., flip], bias[flip]
         architecture = Architecture(tuple(resolutions), tuple(widths), tuple(attention))
         check_architecture(architecture, first=SEED_RESOLUTION)
         return architecture, params, moments
 
     def discriminator(self, resolution: int) -> tuple[Architecture | None, Arrays | None]:
-        """Its architecture and parameters by our names, if the file has it and ours can express it."""
+        """Its architecture and parameters by our names, if the file has it."""
         network = self._layout.discriminator
-        if network is None or not self._find(1, network, needed=False):
+        if not self._find(1, network, needed=False):
             return None, None
         params: Arrays = {}
         widths: list[int] = []
@@ -81,7 +82,7 @@ class Importer:
             widths.append(params[f"{ours}/conv_1/kernel"].shape[-1])
             # In all of these programs a block has a shortcut of its own only if it halves the side.
             resolutions.append(resolutions[-1] // (2 if f"{ours}/shortcut/kernel" in params else 1))
-        if self._layout.flip_colors:
+        if self._layout.bgr:
             for layer in ("conv_0", "shortcut"):
                 params[f"block_0/{layer}/kernel"] = params[f"block_0/{layer}/kernel"][:, :, ::-1]
         params["logit/kernel"] = self._kernel(network.dense, "dense")
@@ -162,17 +163,20 @@ class Importer:
         layer = self._prefix + layer
         if self._layout.tensorflow:
             name = {"conv": "w", "dense": "Matrix", "embedding": "embedding_map"}[kind]
-            return tensorflow_kernel(self._stored, layer, name, transposed=kind == "embedding")
-        value = torch_kernel(self._stored, layer)
+            value = tensorflow_kernel(self._stored, layer, name, transposed=kind == "embedding")
+        else:
+            value = torch_kernel(self._stored, layer)
         if value.ndim != {"conv": 4, "dense": 2, "embedding": 2}[kind]:
             raise ValueError(f"{layer} has the shape {value.shape}")
+        if self._layout.tensorflow:
+            return value
         return value.transpose(2, 3, 1, 0) if kind == "conv" else value.T if kind == "dense" else value
 
     def _bias(self, layer: str, kind: str, size: int = 0) -> np.ndarray:
         """Of a layer; zeros of this size where the file has none and a size is given."""
         tensorflow = {"conv": "/biases", "dense": "/bias"}[kind]
         name = f"{self._prefix}{layer}" + (tensorflow if self._layout.tensorflow else ".bias")
-        return np.zeros(size) if size and not self._stored.has(name) else self._stored.take(name)
+        return np.zeros(size) if size and not self._stored.has(name) else self._stored.take(name, 1)
 
     @staticmethod
     def _channels_last(value: np.ndarray, seeds: int) -> np.ndarray:

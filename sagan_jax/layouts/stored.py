@@ -34,11 +34,25 @@ class Stored:
         """Of all arrays."""
         return list(self._arrays)
 
-    def take(self, name: str) -> np.ndarray:
-        """An array as float64. Raises InputError if it is missing or not finite."""
+    def take(self, name: str, *dimensions: int) -> np.ndarray:
+        """An array as float64.
+
+        Args:
+          name: of it.
+          dimensions: numbers of dimensions that it may have; none given: any.
+
+        Raises:
+          InputError: it is missing, has other dimensions, or is not finite.
+        """
         if name not in self._arrays:
             raise InputError(f"{self.file} lacks {name}: it is not complete, or of another layout than --layout says.")
         self._taken.add(name)
+        if dimensions and self._arrays[name].ndim not in dimensions:
+            raise InputError(
+                f"{name} in {self.file} has the shape {self._arrays[name].shape}, but"
+                f" {' or '.join(map(str, dimensions))} dimensions were expected: the file is damaged, or of another"
+                " layout than --layout says."
+            )
         value = self._arrays[name].astype(np.float64)
         if not np.isfinite(value).all():
             raise InputError(f"{name} in {self.file} is not finite: its training has diverged, or the file is damaged.")
@@ -63,15 +77,15 @@ def torch_kernel(stored: Stored, layer: str) -> np.ndarray:
     """
     for kernel, left, right in TORCH_NORMS:
         if stored.has(layer + kernel):
-            weight, u = stored.take(layer + kernel), stored.take(layer + left)
+            weight, u = stored.take(layer + kernel, 2, 4), stored.take(layer + left, 1)
             matrix = weight.reshape(len(weight), -1)
-            v = stored.take(layer + right) if stored.has(layer + right) else _unit(matrix.T @ u)
+            v = stored.take(layer + right, 1) if stored.has(layer + right) else _unit(matrix.T @ u)
             return weight / (u @ matrix @ v)
-    weight = stored.take(f"{layer}.weight")
+    weight = stored.take(f"{layer}.weight", 2, 4)
     if not stored.has(f"{layer}.u0"):
         return weight
     matrix = weight.reshape(len(weight), -1)
-    return weight / _iterated(matrix, stored.take(f"{layer}.u0")[0])
+    return weight / _iterated(matrix, stored.take(f"{layer}.u0", 2)[0])
 
 
 def tensorflow_kernel(stored: Stored, layer: str, name: str, *, transposed: bool = False) -> np.ndarray:
@@ -85,9 +99,9 @@ def tensorflow_kernel(stored: Stored, layer: str, name: str, *, transposed: bool
 
     Reference: ops.py of brain-research/self-attention-gan, `spectral_normed_weight`.
     """
-    weight = stored.take(f"{layer}/{name}")
+    weight = stored.take(f"{layer}/{name}", 2, 4)
     matrix = weight if transposed else weight.reshape(-1, weight.shape[-1]).T
-    return weight / _iterated(matrix, stored.take(f"{layer}/u")[0])
+    return weight / _iterated(matrix, stored.take(f"{layer}/u", 2)[0])
 
 
 def _iterated(matrix: np.ndarray, u: np.ndarray) -> float:

@@ -36,18 +36,25 @@ class DiscriminatorBlock(nn.Module):
 
     The shortcut takes x itself, not ReLU(x): activating it in place is a known slip that
     costs FID. It has a 1x1 convolution wherever the shape changes.
+
+    `activated_shortcuts` is that slip: of imported weights only, which learned with it; our own training never does
+    this.
     """
 
     features: int
     downsample: bool
     numerics: Numerics
+    activated_shortcuts: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        activated = nn.relu(x)
+        if self.activated_shortcuts:
+            x = activated
         shortcut = mean_pool(x) if self.downsample else x
         if self.downsample or x.shape[-1] != self.features:
             shortcut = Conv(self.features, 1, self.numerics, name="shortcut")(shortcut)
-        x = Conv(self.features, 3, self.numerics, name="conv_0")(nn.relu(x))
+        x = Conv(self.features, 3, self.numerics, name="conv_0")(activated)
         operation = convolve_mean_pool if self.downsample else same_size
         return Conv(self.features, 3, self.numerics, operation, name="conv_1")(nn.relu(x)) + shortcut
 

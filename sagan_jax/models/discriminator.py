@@ -19,6 +19,7 @@ class Discriminator(nn.Module):
       architecture: from `discriminator_architecture`.
       num_classes: classes of the projection; 0 ignores the labels.
       numerics: dtypes, initialiser and epsilons.
+      activated_shortcuts: whether shortcuts see ReLU(x); of imported weights only, see `DiscriminatorBlock`.
 
     Reference: discriminator.py of the authors' code; the projection is Miyato & Koyama
     2018 (arXiv:1802.05637), equation 3.
@@ -27,6 +28,7 @@ class Discriminator(nn.Module):
     architecture: Architecture
     num_classes: int
     numerics: Numerics = Numerics()
+    activated_shortcuts: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, labels: jax.Array) -> jax.Array:
@@ -49,7 +51,7 @@ class Discriminator(nn.Module):
                 x = stem(width, self.numerics, name="block_0")(x)
             else:
                 downsample = side < resolutions[index - 1]
-                x = block(width, downsample, self.numerics, name=f"block_{index}")(x)
+                x = block(width, downsample, self.numerics, self.activated_shortcuts, name=f"block_{index}")(x)
             x = after_block(self.architecture, index, self.numerics, x)
         features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
         return self._logits(features, labels)

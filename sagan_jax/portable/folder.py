@@ -1,5 +1,6 @@
 """A portable model: a folder with a card, weights that are ready to use, and a program that needs only JAX."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 
 from sagan_jax.errors import InputError
 from sagan_jax.models.generator import IMAGE_CHANNELS
+from sagan_jax.portable.program import generator_program
 from sagan_jax.runtime.storage import write_whole
 from sagan_jax.sampling.card import Card, card_from_json, card_to_json
 from sagan_jax.sampling.model import Model, build_sampler
@@ -21,23 +23,29 @@ from sagan_jax.sampling.sampler import Tree
 
 CARD, PROGRAM = "model.json", "generator.stablehlo"
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
+FILES = (CARD, GENERATOR, DISCRIMINATOR, PROGRAM)  # the card first: without it a folder is no model
 COLLECTIONS = ["params", "batch_stats"]  # what is kept of a network
 PRECISIONS = ("float32", "float16")
 
 
-def save_model(folder: epath.Path, model: Model, precision: str) -> None:
-    """Writes card and weights; the card is last, so that a folder with a card is whole.
+def save_model(folder: epath.Path, model: Model, precision: str, *, with_program: bool) -> None:
+    """Writes weights, program and card; the card is last, so that a folder with a card is whole.
 
     Args:
-      folder: made if missing.
+      folder: made if missing; of a model that it holds nothing is left.
       model: with its discriminator, or without.
-      precision: of the numbers in the files; they are float32 again when they are read.
+      precision: of the numbers in the weights' files; they are float32 again when they are read.
+      with_program: whether the generator is written as a program too, with the weights as they were written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
     write_whole(folder / GENERATOR, _encoded(model.variables, precision))
     if model.judge is not None:
         write_whole(folder / DISCRIMINATOR, _encoded(model.judge, precision))
+    if with_program:
+        written = _decoded(folder / GENERATOR, generator_shapes(model.card))
+        write_whole(folder / PROGRAM, generator_program(dataclasses.replace(model, variables=written)))
     write_whole(folder / CARD, card_to_json(model.card).encode())
 
 

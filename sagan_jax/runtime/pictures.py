@@ -1,7 +1,9 @@
 """Pictures for people: a sheet of samples, and where points of an image look."""
 
+import functools
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -14,30 +16,38 @@ INK = (45, 45, 45)
 POINT_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167))
 FRAME = 60  # milliseconds of an animation
 MIN_TILE = 64  # smaller images are enlarged to at least this side
+HEAD, CAPTION = 30, 16  # pixels of height: of the title, of what stands under a tile
+LONGEST_NAME = 170  # pixels; longer ones are cut
+FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # has Greek and Cyrillic letters too
 
 
-def sample_sheet(images: np.ndarray, row_names: Sequence[str], title: str) -> np.ndarray:
+def sample_sheet(images: np.ndarray, row_names: Sequence[str], title: str, captions: Sequence[str] = ()) -> np.ndarray:
     """A grid of samples with the name of each row.
 
     Args:
       images: [R, N, H, W, 3] uint8, R rows of N samples.
       row_names: R names, usually of classes.
       title: one line above the grid.
+      captions: R * N of them, to stand under the samples, or none.
 
     Returns:
       [height, width, 3] uint8.
     """
     rows, columns, side = images.shape[:3]
-    tile = _tile_side(side)
-    font = ImageFont.load_default(13)
-    margin = 12 + max(int(font.getlength(_shortened(name))) for name in row_names)
-    canvas, draw = _canvas(margin + columns * (tile + GAP) + GAP, 30 + rows * (tile + GAP) + GAP)
-    draw.text((8, 15), title, INK, ImageFont.load_default(14), anchor="lm")
+    tile, font = _tile_side(side), _font(12)
+    height = tile + GAP + (CAPTION if captions else 0)
+    names = [_shortened(name, font, LONGEST_NAME) for name in row_names]
+    margin = 12 + max(int(font.getlength(name)) for name in names)
+    canvas, draw = _titled_canvas(title, margin + columns * (tile + GAP) + GAP, rows * height + GAP)
     for row in range(rows):
-        top = 30 + row * (tile + GAP)
-        draw.text((8, top + tile // 2), _shortened(row_names[row]), INK, font, anchor="lm")
+        top = HEAD + row * height
+        draw.text((8, top + tile // 2), names[row], INK, font, anchor="lm")
         for column in range(columns):
-            canvas.paste(_enlarged(images[row, column], tile), (margin + column * (tile + GAP), top))
+            left = margin + column * (tile + GAP)
+            canvas.paste(_enlarged(images[row, column], tile), (left, top))
+            if captions:
+                caption = _shortened(captions[row * columns + column], _font(10), tile)
+                draw.text((left + tile // 2, top + tile + CAPTION // 2), caption, INK, _font(10), anchor="mm")
     return np.asarray(canvas)
 
 
@@ -46,19 +56,17 @@ def attention_picture(
     maps: dict[str, np.ndarray],
     gates: dict[str, float],
     title: str,
-    queries: dict[str, list[int]] | None = None,
 ) -> np.ndarray:
     """For each attention layer and image: the image with marked points, then where each of these points looks.
 
-    Points that are not given are chosen one after the other so that each attends as differently as possible from
-    those before it.
+    Points are chosen one after the other so that each attends as differently as possible from those before it.
 
     Args:
       images: [N, H, W, 3] uint8.
-      maps: attention weights [N, L, M] of each layer, L and M squares of feature map sides.
+      maps: attention weights [N, L, M] of each layer, L and M squares of feature map sides; named after their network
+        and side, such as "generator_32".
       gates: gamma of each layer.
       title: one line above everything.
-      queries: up to four query positions of each layer.
 
     Returns:
       [height, width, 3] uint8.
@@ -66,19 +74,24 @@ def attention_picture(
     count, tile = len(images), max(96, _tile_side(images.shape[1]))
     points = len(POINT_COLORS)
     section = 26 + count * (tile + GAP)
-    canvas, draw = _canvas((points + 1) * (tile + GAP) + GAP, 30 + section * max(1, len(maps)) + GAP)
-    draw.text((8, 15), title, INK, ImageFont.load_default(14), anchor="lm")
+    canvas, draw = _titled_canvas(title, (points + 1) * (tile + GAP) + GAP, 24 + section * max(1, len(maps)) + GAP)
     if not maps:
-        draw.text((8, 45), "this generator has no attention layer", INK, ImageFont.load_default(13), anchor="lm")
+        draw.text((8, HEAD + 12), "no layer of attention", INK, _font(12), anchor="lm")
+        return np.asarray(canvas)
+    _draw_heading(draw, tile)
     for index, (layer, weights) in enumerate(maps.items()):
-        top = 30 + index * section
-        query_side = round(weights.shape[1] ** 0.5)
-        caption = f"{layer}: {query_side}x{query_side} queries, gamma = {gates[layer]:+.3f}"
-        draw.text((8, top + 12), caption, INK, ImageFont.load_default(13), anchor="lm")
+        top = HEAD + 24 + index * section
+        draw.text((8, top + 12), layer_caption(layer, weights, gates[layer]), INK, _font(12), anchor="lm")
         for row in range(count):
-            chosen = queries[layer] if queries else distinct_queries(weights[row], points)
+            chosen = distinct_queries(weights[row], points)
             _attention_row(canvas, images[row], weights[row], chosen, top + 26 + row * (tile + GAP), tile)
     return np.asarray(canvas)
+
+
+def layer_caption(layer: str, weights: np.ndarray, gamma: float) -> str:
+    """Such as "Generator, 8 × 8, γ −0.17", of a layer's name, attention weights [N, L, M] and gamma."""
+    side = round(weights.shape[1] ** 0.5)
+    return f"{layer.partition('_')[0].capitalize()}, {side} × {side}, γ {gamma:+.2f}".replace("-", "−")
 
 
 def distinct_queries(weights: np.ndarray, count: int) -> list[int]:
@@ -132,14 +145,25 @@ def _attention_row(
 ) -> None:
     marked = _enlarged(image, tile)
     side = round(weights.shape[0] ** 0.5)
-    for query, color in zip(queries, POINT_COLORS, strict=False):
+    for query, color in zip(queries, POINT_COLORS, strict=True):
         _mark(marked, query, side, color)
     canvas.paste(marked, (GAP, top))
-    for column, (query, color) in enumerate(zip(queries, POINT_COLORS, strict=False), start=1):
+    for column, (query, color) in enumerate(zip(queries, POINT_COLORS, strict=True), start=1):
         heat = heat_over(_enlarged(image, tile), weights[query])
         _mark(heat, query, side, color)
         ImageDraw.Draw(heat).rectangle((0, 0, tile - 1, tile - 1), outline=color, width=3)
         canvas.paste(heat, (GAP + column * (tile + GAP), top))
+
+
+def _draw_heading(draw: ImageDraw.ImageDraw, tile: int) -> None:
+    """Over the columns: "points", then "where ● looks" with a dot in the colour of each point."""
+    middle, font = HEAD + 12, _font(12)
+    draw.text((GAP + tile // 2, middle), "points", INK, font, anchor="mm")
+    for column, color in enumerate(POINT_COLORS, start=1):
+        left = GAP + column * (tile + GAP) + (tile - font.getlength("where ● looks")) // 2
+        for text, ink in (("where ", INK), ("●", color), (" looks", INK)):
+            draw.text((left, middle), text, ink, font, anchor="lm")
+            left += font.getlength(text)
 
 
 def _mark(image: Image.Image, query: int, side: int, color: tuple[int, int, int]) -> None:
@@ -152,9 +176,18 @@ def _mark(image: Image.Image, query: int, side: int, color: tuple[int, int, int]
     )
 
 
-def _canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    canvas = Image.new("RGB", (width, height), PAPER)
-    return canvas, ImageDraw.Draw(canvas)
+def _titled_canvas(title: str, width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """A canvas with a title, and below it so much room."""
+    width = max(width, 16 + int(_font(13).getlength(title)))
+    canvas = Image.new("RGB", (width, HEAD + height), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((8, HEAD // 2), title, INK, _font(13), anchor="lm")
+    return canvas, draw
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(FONT, size)
 
 
 def _tile_side(side: int) -> int:
@@ -166,5 +199,10 @@ def _enlarged(image: np.ndarray, tile: int) -> Image.Image:
     return Image.fromarray(image).resize((tile, tile), Image.Resampling.NEAREST)
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= 22 else name[:21] + "…"
+def _shortened(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """As much of a name as fits into so many pixels."""
+    if font.getlength(name) <= width:
+        return name
+    while font.getlength(name + "…") > width:
+        name = name[:-1]
+    return name + "…"

@@ -34,6 +34,7 @@ class Card:
       weights: what was done to make them ready, for people.
       origin: where they come from: the run's config and data, or the imported file.
       evaluations: what `sagan_jax.evaluate` wrote of this step: scores and their protocol.
+      activated_shortcuts: of the discriminator, see `Discriminator`; a card that does not say has none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Card:
     weights: str
     origin: dict[str, Any]
     evaluations: tuple[dict[str, Any], ...] = ()
+    activated_shortcuts: bool = False
 
     @property
     def resolution(self) -> int:
@@ -60,7 +62,9 @@ class Card:
 
     def build_discriminator(self) -> Discriminator | None:
         """The module, in float32, if there is one."""
-        return Discriminator(self.discriminator, self.num_classes) if self.discriminator else None
+        if self.discriminator is None:
+            return None
+        return Discriminator(self.discriminator, self.num_classes, activated_shortcuts=self.activated_shortcuts)
 
 
 def card_to_json(card: Card) -> str:
@@ -107,5 +111,7 @@ def _check(card: Card) -> None:
         raise ValueError(f"{card.num_classes} classes with {len(card.class_names)} names")
     if len(card.class_shares) not in (0, card.num_classes):
         raise ValueError(f"{card.num_classes} classes with {len(card.class_shares)} shares")
+    if not isinstance(card.activated_shortcuts, bool):
+        raise ValueError(f"activated_shortcuts = {card.activated_shortcuts}")
     if not all(isinstance(name, str) for name in (card.name, card.weights, *card.class_names)):
         raise ValueError("a name is no text")

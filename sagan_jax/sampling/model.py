@@ -1,7 +1,7 @@
 """A trained model, ready for use: from a run, from a portable folder or from another program's weights."""
 
 import dataclasses
-import functools
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from sagan_jax.data.transforms import to_signed_float
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.latent_prior import LatentPrior
+from sagan_jax.runtime.image_counter import ImageCounter
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.sampler import Sampler, Tree
 
@@ -33,16 +34,28 @@ class Model:
     discriminator: Discriminator | None = None
     judge: Tree = None
 
+    def batches(self, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
+        """Images [n, H, W, 3] uint8 of latents [N, Z] and labels [N], a call at a time; one sees how many are done."""
+        done = 0
+        with ImageCounter("sampling", len(labels)) as counter:
+            for images in self.sampler.batches(self.variables, latents, labels):
+                yield images
+                done += len(images)
+                counter.show(done)
+
     def judge_images(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
         """Images [N, H, W, 3] uint8 and labels [N] -> logits [N] and the attention weights [N, L, M] of each layer."""
         assert self.discriminator is not None
         return jax.device_get(_judged(self.discriminator, self.judge, images, labels))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _judged(discriminator: Discriminator, judge: Tree, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+def judged(discriminator: Discriminator, judge: Tree, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+    """Logits [N] and attention weights [N, L, M] of each layer, of images [N, H, W, 3] uint8 and labels [N]; pure."""
     logits, sown = discriminator.apply(judge, to_signed_float(images), labels, mutable=[ATTENTION_MAPS])
     return logits, {layer: values["weights"] for layer, values in sown.get(ATTENTION_MAPS, {}).items()}
+
+
+_judged = jax.jit(judged, static_argnums=0)
 
 
 def build_sampler(card: Card, mesh: Mesh, call_size: int) -> Sampler:

@@ -1,14 +1,20 @@
-"""What is made with a model for people: single images, a sheet, an archive, interpolations, attention."""
+"""What is made with a model for people: single images, a sheet, interpolations, attention."""
 
-import io
-from collections.abc import Iterator
+import itertools
 
 import numpy as np
 from etils import epath
 
-from sagan_jax.metrics.attention import attention_distance, attention_entropy
-from sagan_jax.runtime.pictures import attention_picture, encoded_animation, encoded_png, sample_sheet
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.pictures import (
+    attention_picture,
+    encoded_animation,
+    encoded_png,
+    layer_caption,
+    sample_sheet,
+)
 from sagan_jax.runtime.storage import write_whole
+from sagan_jax.sampling.attention import attention_of, mean_distance, mean_entropy
 from sagan_jax.sampling.model import Model
 
 SHEET_ROWS, SHEET_COLUMNS = 10, 10
@@ -16,41 +22,52 @@ SHOWN_FRAMES = 8  # of an interpolation's sheet
 SMALLEST_MOVING = 96  # pixels; smaller images are enlarged in an animation
 
 
-def images_of(model: Model, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
-    """Images [H, W, 3] uint8, one after the other."""
-    for images in model.sampler.batches(model.variables, latents, labels):
-        yield from images
+def next_folder(parent: epath.Path) -> epath.Path:
+    """The first numbered folder in another one that no call has used yet; it is not made."""
+    used = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()] if parent.is_dir() else []
+    return parent / f"{max(used, default=0) + 1:03d}"
 
 
 def write_images(model: Model, latents: np.ndarray, labels: np.ndarray, folder: epath.Path) -> list[epath.Path]:
-    """A PNG file per image, named by its number and class; returns the files."""
-    files = []
-    for number, (image, label) in enumerate(zip(images_of(model, latents, labels), labels, strict=True)):
-        files.append(folder / f"{number:06d}{_class_suffix(model, label)}.png")
-        write_whole(files[-1], encoded_png(image))
+    """A PNG file per image, named by its number and class; returns the files.
+
+    Raises:
+      InputError: the folder has images of another call, which would be mixed with these.
+    """
+    files = [folder / f"{number:06d}{_class_suffix(model, label)}.png" for number, label in enumerate(labels)]
+    folder.mkdir(parents=True, exist_ok=True)
+    others = sorted({path.name for path in folder.glob("*.png")} - {file.name for file in files})
+    if others:
+        raise InputError(
+            f"{folder} has images of another call (such as {others[0]}): choose another --out, or remove them first."
+        )
+    images = itertools.chain.from_iterable(model.batches(latents, labels))
+    for file, image in zip(files, images, strict=True):
+        write_whole(file, encoded_png(image))
     return files
 
 
-def write_archive(model: Model, latents: np.ndarray, labels: np.ndarray, file: epath.Path) -> None:
-    """An .npz with "images" [N, H, W, 3] uint8 and "labels" [N], which `sagan_jax.evaluate --fake` reads."""
-    buffer = io.BytesIO()
-    np.savez(buffer, images=model.sampler.images(model.variables, latents, labels), labels=labels)
-    write_whole(file, buffer.getvalue())
-
-
 def draw_sheet(model: Model, latents: np.ndarray, labels: np.ndarray, title: str) -> np.ndarray:
-    """A sheet of the first images, a row per class where there are several of each; [height, width, 3] uint8."""
+    """A sheet of the first images, with the names of their classes; [height, width, 3] uint8.
+
+    It has a row per class where there are several of each of several; else names stand under the images.
+    """
     classes = list(dict.fromkeys(labels.tolist()))[:SHEET_ROWS]
     columns = min(SHEET_COLUMNS, min(int(np.sum(labels == label)) for label in classes))
+    captions: list[str] = []
     if len(classes) > 1 and columns > 1:
         chosen = np.concatenate([np.flatnonzero(labels == label)[:columns] for label in classes])
-        names = [model.card.class_names[label] for label in classes]
+        rows = [_class_name(model, label) for label in classes]
     else:
         columns = min(SHEET_COLUMNS, max(1, round(len(labels) ** 0.5)))
-        rows = min(SHEET_ROWS, len(labels) // columns)
-        chosen, names = np.arange(rows * columns), [""] * rows
+        rows = [""] * min(SHEET_ROWS, len(labels) // columns)
+        chosen = np.arange(len(rows) * columns)
+        if len(classes) > 1:
+            captions = [_class_name(model, label) for label in labels[chosen]]
+        else:
+            rows[0] = _class_name(model, classes[0])  # of all rows
     images = model.sampler.images(model.variables, latents[chosen], labels[chosen])
-    return sample_sheet(images.reshape(len(names), columns, *images.shape[1:]), names, title)
+    return sample_sheet(images.reshape(len(rows), columns, *images.shape[1:]), rows, title, captions)
 
 
 def write_interpolation(frames: np.ndarray, names: list[str], title: str, folder: epath.Path, kind: str) -> list:
@@ -84,24 +101,30 @@ def write_interpolation(frames: np.ndarray, names: list[str], title: str, folder
 def write_attention(
     model: Model, latents: np.ndarray, labels: np.ndarray, title: str, folder: epath.Path
 ) -> tuple[epath.Path, list[str]]:
-    """The attention picture of some images; returns its file and a line of numbers per layer."""
+    """The attention picture of some images, of both networks where both are known.
+
+    Returns:
+      its file, and a line of numbers per layer.
+    """
     images, maps = model.sampler.attention(model.variables, latents, labels)
-    gates = {layer: float(model.variables["params"][layer]["gamma"]) for layer in maps}
+    attention = attention_of("generator", maps, model.variables["params"])
+    if model.discriminator is not None:
+        _, maps = model.judge_images(images, labels)
+        attention = attention.joined(attention_of("discriminator", maps, model.judge["params"]))
     file = folder / "attention.png"
-    write_whole(file, encoded_png(attention_picture(images, maps, gates, title)))
-    lines = []
-    for layer, weights in maps.items():
-        entropy, most = attention_entropy(weights).mean(), np.log(weights.shape[-1])
-        distance = attention_distance(weights, model.card.resolution).mean()
-        lines.append(
-            f"{layer}: gamma {gates[layer]:+.3f}, entropy {entropy:.2f} of at most {most:.2f} nats,"
-            f" mean distance {distance:.1f} px"
-        )
+    write_whole(file, encoded_png(attention_picture(images, attention.maps, attention.gates, title)))
+    lines = [
+        f"{layer_caption(layer, weights, attention.gates[layer])}, entropy {mean_entropy(weights):.2f} of at most"
+        f" {np.log(weights.shape[-1]):.2f} nats, mean distance {mean_distance(weights, model.card.resolution):.1f} px"
+        for layer, weights in attention.maps.items()
+    ]
     return file, lines
 
 
+def _class_name(model: Model, label: int) -> str:
+    return model.card.class_names[label] if model.card.num_classes else ""
+
+
 def _class_suffix(model: Model, label: int) -> str:
-    if not model.card.num_classes:
-        return ""
-    name = "".join(letter if letter.isalnum() else "_" for letter in model.card.class_names[label])
-    return f"-{name[:40]}"
+    name = "".join(letter if letter.isalnum() else "_" for letter in _class_name(model, label))
+    return f"-{name[:40]}" if name else ""

@@ -7,11 +7,15 @@ from ml_collections import ConfigDict
 
 from sagan_jax.data.overview import class_examples
 from sagan_jax.data.source import ImageSource, ImageStream
-from sagan_jax.metrics.attention import attention_distance, attention_entropy
+from sagan_jax.models.spectral_norm import normalize_exactly
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
 from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.sharding import place, replicated
 from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.sampling.attention import Attention, attention_of, mean_distance, mean_entropy
+from sagan_jax.sampling.model import judged
 from sagan_jax.sampling.sampler import Sampler
+from sagan_jax.training.networks import build_networks
 from sagan_jax.training.state import TrainState, Tree
 
 ATTENTION_IMAGES = 4
@@ -47,6 +51,11 @@ class Gallery:
         self._labels = np.repeat(row_labels, self._columns)
         self._source = source
         self._row_labels = row_labels
+        self._discriminator = build_networks(config).discriminator
+        self._judging: Tree = None
+        self._whole = replicated(sampler.mesh)
+        self._normalize = jax.jit(normalize_exactly, out_shardings=self._whole)
+        self._judged = jax.jit(judged, static_argnums=0, out_shardings=self._whole)
 
     def draw_real(self) -> epath.Path | None:
         """Writes a sheet of real images with the rows of the sample sheets; None if the labels are not known."""
@@ -62,7 +71,8 @@ class Gallery:
         return self._writer.picture(0, "real", sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 
     def freeze(self, state: TrainState) -> Tree:
-        """The averaged generator's variables for sampling."""
+        """The averaged generator's variables for sampling; what is drawn of them, this state's discriminator judges."""
+        self._judging = state.discriminator.params
         return self._sampler.freeze(state.ema_params, self._seed)
 
     def drawn(self, step: int) -> bool:
@@ -70,9 +80,10 @@ class Gallery:
         return all(self._writer.picture_file(step, kind).exists() for kind in ("samples", "attention"))
 
     def draw(self, step: int, variables: Tree) -> tuple[epath.Path, epath.Path]:
-        """Writes the sample sheet and the attention picture of frozen variables; returns their files.
+        """Writes the sample sheet and the attention picture of the variables that `freeze` gave; returns their files.
 
-        Every `log.pictures_every_steps`, two metrics of each attention layer come with them.
+        Every `log.pictures_every_steps`, two metrics of each attention layer come with them: `g_entropy_32` in nats
+        and `g_distance_32` in pixels of the image, and those of the discriminator on the same images.
         """
         return self._draw_samples(step, variables), self._draw_attention(step, variables)
 
@@ -84,13 +95,24 @@ class Gallery:
 
     def _draw_attention(self, step: int, variables: Tree) -> epath.Path:
         first_column = slice(0, ATTENTION_IMAGES * self._columns, self._columns)
-        images, maps = self._sampler.attention(variables, self._latents[first_column], self._labels[first_column])
-        gates = {layer: float(jax.device_get(variables["params"][layer]["gamma"])) for layer in maps}
-        title = f"step {step:,} · where each marked point looks"
+        latents, labels = self._latents[first_column], self._labels[first_column]
+        images, maps = self._sampler.attention(variables, latents, labels)
+        attention = attention_of("generator", maps, variables["params"]).joined(self._judges_attention(images, labels))
         numbers = {}
-        for layer, weights in maps.items():
-            numbers[f"{layer}/entropy"] = float(attention_entropy(weights).mean())  # nats
-            numbers[f"{layer}/distance"] = float(attention_distance(weights, images.shape[1]).mean())  # pixels
+        for layer, weights in attention.maps.items():
+            network, side = layer.split("_")
+            numbers[f"{network[0]}_entropy_{side}"] = mean_entropy(weights)
+            numbers[f"{network[0]}_distance_{side}"] = mean_distance(weights, images.shape[1])
         if numbers and step % self._every_steps == 0:  # so that a run in parts has the rows of a whole one
             self._writer.scalars_once(step, numbers)
-        return self._writer.picture(step, "attention", attention_picture(images, maps, gates, title))
+        title = f"step {step:,} · where each marked point looks"
+        return self._writer.picture(
+            step, "attention", attention_picture(images, attention.maps, attention.gates, title)
+        )
+
+    def _judges_attention(self, images: np.ndarray, labels: np.ndarray) -> Attention:
+        """The discriminator's, on images [N, H, W, 3] uint8 with labels [N]."""
+        params = self._normalize(self._judging)
+        inputs = place(self._whole, (images, labels))
+        _, maps = jax.device_get(self._judged(self._discriminator, {"params": params}, *inputs))
+        return attention_of("discriminator", maps, params)

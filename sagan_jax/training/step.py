@@ -20,14 +20,7 @@ from sagan_jax.training.augmentation import Augment, augmentation
 from sagan_jax.training.losses import AdversarialLoss, adversarial_loss
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.optimizers import Optimizers, build_optimizers
-from sagan_jax.training.state import (
-    NetworkState,
-    TrainState,
-    Tree,
-    apply_gradients,
-    attention_gates,
-    frozen_variables,
-)
+from sagan_jax.training.state import NetworkState, TrainState, Tree, apply_gradients, attention_gates, frozen_variables
 
 Metrics = dict[str, jax.Array]  # name -> [] float32
 
@@ -43,7 +36,7 @@ class Recipe:
       accumulation_steps: equal pieces of a batch whose gradients are averaged.
       ema_decay, ema_start_step: of the averaged generator.
       flip: mirror half of the real images.
-      augment: what happens to all images before the discriminator sees them.
+      augment: what all images go through before the discriminator sees them.
       spread: asks for arrays [B, ...] that are made in the step to be spread over the devices; without it every
         device would make and use all of them.
       gather: asks for the weights that images pass through to be whole on every device, where the state is not.

@@ -125,7 +125,8 @@ class Block(nn.Module):
             up = lambda y: functional.interpolate(y, scale_factor=2)  # noqa: E731
             h = first(up(functional.relu(norms[0](x, labels))))
             return second(functional.relu(norms[1](h, labels))) + shortcut(up(x))
-        h = second(functional.relu(first(x if self.first else functional.relu(x))))
+        # Activated in place, x is changed where the shortcut sees it.
+        h = second(functional.relu(first(x if self.first else functional.relu(x, inplace=self.style["in_place"]))))
         down = lambda y: functional.avg_pool2d(y, 2) if self.resample else y  # noqa: E731
         return down(h) + down(shortcut(x))
 
@@ -183,6 +184,7 @@ class Discriminator(nn.Module):
 
 COMMON = {"moment_names": ("running_mean", "running_var"), "last_moment_names": ("running_mean", "running_var")}
 COMMON |= {"affine": ("weight", "bias"), "one_hot": False, "gamma_shape": (), "table_norm": lambda table: table}
+COMMON |= {"in_place": False}
 STYLES = {
     "studiogan": COMMON
     | {
@@ -200,6 +202,10 @@ STYLES = {
         "g_parts": ("blocks.0.0", "blocks.1.0", "blocks.2.0"),
         "last_norm": "bn4",
         "to_image": "conv2d5",
+        "d_parts": ("blocks.0.0", "blocks.1.0", "blocks.2.0", "blocks.3.0"),
+        "decision": "linear1",
+        "embedding": "embedding",
+        "in_place": True,
     },
     "mmgeneration": COMMON
     | {
@@ -239,8 +245,14 @@ STYLES = {
         "embedding": "embed",
     },
 }
+# StudioGAN's generator in its older versions, and both of its networks as mmgeneration has converted them.
+STYLES["studiogan_embeddings"] = STYLES["studiogan"] | {"one_hot": False, "tables": ("embed0", "embed1")}
+del STYLES["studiogan_embeddings"]["d_parts"]
+STYLES["mmgeneration_converted"] = STYLES["mmgeneration"] | {
+    name: STYLES["studiogan"][name] for name in ("norm", "table_norm", "epsilon", "in_place")
+}
 PREFIXES = {
-    "studiogan": ("", None),
+    "studiogan": ("", "D."),
     "mmgeneration": ("generator_ema.", "discriminator."),
     "biggan-pytorch": ("", "D."),
     "torch-sagan": ("g.", "d."),
@@ -282,7 +294,7 @@ def save(layout, generator, discriminator):
         generator.load_state_dict(moments, strict=False)
         images = generator.eval()(latents, labels)
         golden = {"latents": latents, "labels": labels, "images": images}
-        prefixes = PREFIXES[layout]
+        prefixes = PREFIXES[layout.partition("_")[0]]
         state = {prefixes[0] + name: value for name, value in generator.state_dict().items()}
         if discriminator:
             golden["logits"] = discriminator.eval()(images, labels)

@@ -1,0 +1,51 @@
+"""Where the networks attend on some images, and how much: maps, gammas and numbers, by layer."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from sagan_jax.metrics.attention import attention_distance, attention_entropy
+from sagan_jax.sampling.sampler import Tree
+
+
+class Attention(NamedTuple):
+    """Attention layers at work, by their network and side, such as "generator_32".
+
+    Attributes:
+      maps: weights [N, L, M] of each layer on N images, rows sum to 1.
+      gates: gamma of each layer.
+    """
+
+    maps: dict[str, np.ndarray]
+    gates: dict[str, float]
+
+    def joined(self, other: "Attention") -> "Attention":
+        """With the layers of another network."""
+        return Attention(self.maps | other.maps, self.gates | other.gates)
+
+
+def attention_of(network: str, maps: dict[str, np.ndarray], params: Tree) -> Attention:
+    """The layers of "generator" or "discriminator".
+
+    Args:
+      network: which.
+      maps: as it has sown them, by the names of its modules.
+      params: its weights.
+    """
+    gates = jax.device_get({layer: params[layer]["gamma"] for layer in maps})
+    names = {layer: layer.replace("attention", network) for layer in maps}
+    return Attention(
+        {names[layer]: weights for layer, weights in maps.items()},
+        {names[layer]: float(gate) for layer, gate in gates.items()},
+    )
+
+
+def mean_entropy(weights: np.ndarray) -> float:
+    """Of attention weights [N, L, M], in nats."""
+    return float(attention_entropy(weights).mean())
+
+
+def mean_distance(weights: np.ndarray, resolution: int) -> float:
+    """How far attention weights [N, L, M] look, in pixels of images of this side."""
+    return float(attention_distance(weights, resolution).mean())
