@@ -48,12 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
 def explore(flags: argparse.Namespace) -> None:
     """Opens the model, serves the page, and waits."""
     try:
-        from sagan_jax.exploring.page import ALWAYS_LIGHT, CSS, HEAD, Page
+        from sagan_jax.exploring.page import CSS, HEAD, Page
     except ImportError as error:
         raise InputError(f"the explorer needs {error.name}: pip install 'sagan_jax[explore]'.") from error
     import gradio as gr
 
-    from sagan_jax.exploring.scene import Choice, Stage
+    from sagan_jax.exploring.behaviour import ALWAYS_LIGHT
+    from sagan_jax.exploring.scene import Choice
+    from sagan_jax.exploring.stage import Stage
     from sagan_jax.exploring.timeline import read_timeline
     from sagan_jax.exploring.upload import LARGEST
 
@@ -70,7 +72,7 @@ def explore(flags: argparse.Namespace) -> None:
             css=CSS,
             head=HEAD,
             js=ALWAYS_LIGHT,
-            theme=gr.themes.Base(primary_hue="neutral", radius_size="sm", font=["system-ui"], font_mono=["monospace"]),
+            theme=gr.themes.Base(primary_hue="neutral", radius_size="lg", font=["system-ui"], font_mono=["monospace"]),
             footer_links=[],
             quiet=True,
             prevent_thread_lock=True,

@@ -1,35 +1,52 @@
-"""The explorer in a real browser."""
+"""The explorer in a real browser, with the digits model that comes along and a run."""
 
+import base64
+import io
+import math
 import re
 import shutil
 import socket
 import urllib.parse
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 from runs import start_program
 
-from sagan_jax.exploring.scene import Choice, Stage
-from sagan_jax.exploring.view import layer_numbers, query_at
+from sagan_jax.model_flags import PRETRAINED
+from sagan_jax.portable.folder import load_model
+from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.trained import open_trained
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPACITY = 0.82  # of the most that a layer looks at one cell
 
 
-@pytest.fixture(scope="module")
-def address(tiny_run):
+def serve(*flags, **options):
+    """A process of the explorer, and its address."""
     pytest.importorskip("gradio")
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    process = start_program("explore", f"--workdir={tiny_run}", f"--port={port}", devices=1)
+    process = start_program("explore", *flags, f"--port={port}", devices=1, **options)
     for line in process.stdout:
         if line.startswith("open http"):
-            break
-    yield line.split()[1]
+            return process, line.split()[1]
+    raise RuntimeError("the explorer has ended")
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory):
+    """Where Gradio puts what is uploaded."""
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def address(uploads):
+    process, found = serve("--model=digits", environment={"GRADIO_TEMP_DIR": str(uploads)})
+    yield found
     process.terminate()
     process.wait()
 
@@ -45,14 +62,23 @@ def browser():
         opened.close()
 
 
+@pytest.fixture(scope="module")
+def model():
+    return load_model(str(PRETRAINED / "digits"), make_mesh(jax.devices()[:1]), 1, judging=True)
+
+
 @pytest.fixture
 def page(browser, address):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
-    opened.goto(address)
-    opened.wait_for_selector("#stage-image img")
+    visit(opened, address)
     yield opened
     context.close()
+
+
+def visit(page, address):
+    page.goto(address)
+    page.wait_for_selector("#stage-image")
 
 
 def click(page, x, y):
@@ -60,60 +86,184 @@ def click(page, x, y):
     page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
 
-def test_a_click_shows_where_that_point_looks_with_the_models_own_numbers(page, tiny_run):
-    page.locator("#clear").click()
-    page.wait_for_function("document.querySelectorAll('#layers figure').length === 0")
-    click(page, 0.3, 0.6)
-    page.wait_for_function("document.querySelectorAll('#layers figure').length === 2")  # one in each network
-    before = page.locator("#layers").inner_html()
-    click(page, 0.9, 0.1)
-    page.wait_for_function("before => document.querySelector('#layers').innerHTML !== before", arg=before)
-    layer = Stage(open_trained(str(tiny_run), "newest", make_mesh(), judging=True)).generated(Choice()).layers[0]
-    query = query_at(layer, (0.3, 0.6))
-    figure = page.locator("[data-layer=generator_8] figure").first
+def wait_for_points(page, *points):
+    page.wait_for_function("end => location.search.endsWith(end)", arg="_".join(f"{x:.4f},{y:.4f}" for x, y in points))
+
+
+def picture(page):
+    """The image that is shown, as the style that all of the page refers to."""
+    return page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--picture')")
+
+
+def wait_for_another_picture(page, before):
+    script = "before => getComputedStyle(document.documentElement).getPropertyValue('--picture') !== before"
+    page.wait_for_function(script, arg=before)
+
+
+def maps(page, layer):
+    """The pictures of a layer's heat maps, as they are in the page."""
+    return [image.get_attribute("src") for image in page.locator(f"[data-layer={layer}] .map img").all()]
+
+
+def cells(source):
+    """The pixels of such a picture, [side, side, 4]."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))))
+
+
+def attention_of(model, label, seed):
+    """Attention rows [64, 16] of the generator's only layer, from the sampler itself."""
+    latents = model.sampler.fixed_latents(1, stream(seed, "samples"))
+    _, found = model.sampler.attention(model.variables, latents, np.array([label]))
+    return found["attention_8"][0]
+
+
+def assert_shows(source, rows, query):
+    """A heat map is the model's own attention row: even shares and less are clear, the layer's most is opaque."""
+    expected = np.log(np.maximum(rows[query] * 16, 1)) / math.log(rows.max() * 16) * OPACITY * 255
+    np.testing.assert_allclose(cells(source)[..., 3].reshape(-1), expected, atol=2)
+    assert expected.max() > 40  # the row is no even one, so a wrong one would be seen
+
+
+def test_a_click_shows_where_that_point_looks_with_the_models_own_numbers(page, model):
+    visit(page, page.url.partition("?")[0] + "?label=3&seed=0&points=")
+    assert page.locator("#layers figure").count() == 0
+    click(page, 0.31, 0.56)  # in column 2 and row 4 of 8
+    page.wait_for_function("document.querySelectorAll('#layers .map').length === 2")  # one in each network
+    query, rows = 4 * 8 + 2, attention_of(model, 3, 0)
+    figure = page.locator("[data-layer=generator_8] .map")
     assert int(figure.get_attribute("data-query")) == query
-    entropy, distance = layer_numbers(layer, query, 16)
-    shown = figure.locator("figcaption")
-    title = shown.get_attribute("title")
-    assert float(re.search(r"entropy ([\d.]+) of", title)[1]) == pytest.approx(entropy, abs=0.006)
-    assert float(re.search(r"([\d.]+) px", shown.inner_text())[1]) == pytest.approx(distance, abs=0.06)
+    (source,) = maps(page, "generator_8")
+    assert_shows(source, rows, query)
+    row = rows[query].astype(np.float64)
+    entropy = -np.sum(row * np.log(row)) / math.log(16)
+    away = [math.hypot(4 * (key % 4) + 2 - 5, 4 * (key // 4) + 2 - 9) for key in range(16)]  # the query is at (5, 9) px
+    shown = figure.locator("figcaption").inner_text()
+    assert float(re.search(r"entropy (\d+) %", shown)[1]) == pytest.approx(100 * entropy, abs=0.6)
+    assert float(re.search(r"distance ([\d.]+) px", shown)[1]) == pytest.approx(np.sum(row * away), abs=0.06)
+    gamma = page.locator("[data-layer=generator_8] .gamma b").inner_text().replace("−", "-")
+    assert float(gamma) == pytest.approx(float(model.variables["params"]["attention_8"]["gamma"]), abs=0.0006)
 
 
-def test_another_class_changes_image_maps_and_link(page):
-    image = page.locator("#stage-image img").get_attribute("src")
+def test_a_point_that_moves_changes_its_own_map_only(page, model):
+    points = [(0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.4, 0.4)]
+    query = "_".join(f"{x},{y}" for x, y in points)
+    visit(page, page.url.partition("?")[0] + f"?label=3&seed=7&points={query}")
+    before, rows = maps(page, "generator_8"), attention_of(model, 3, 7)
+    nearer = [row * 8 + column for row in range(2, 5) for column in range(2, 5) if (row, column) != (3, 3)]
+    query = max(nearer, key=lambda query: rows[query].max())  # one that looks at something
+    box = page.locator("[data-layer=discriminator_8] .map .tile").first.bounding_box()  # maps can be clicked as well
+    x, y = ((query % 8 + 0.5) / 8, (query // 8 + 0.5) / 8)
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.wait_for_function("src => document.querySelectorAll('#layers .map img')[3].src !== src", arg=before[3])
+    after = maps(page, "generator_8")
+    assert after[:3] == before[:3]
+    assert_shows(after[3], rows, query)
+    assert np.abs(cells(after[3]).astype(int) - cells(before[3])).max() > 20
+
+
+def test_another_class_changes_image_maps_and_link(page, model):
+    before = picture(page), maps(page, "generator_8")
     page.locator("#label input").click()
     page.get_by_role("option", name="7").click()
-    page.wait_for_function("src => document.querySelector('#stage-image img').src !== src", arg=image)
+    wait_for_another_picture(page, before[0])
     page.wait_for_function("location.search.includes('label=7')")
-    link = page.url
+    after = maps(page, "generator_8")
+    assert len(after) == len(before[1]) == 3
+    query = int(page.locator("[data-layer=generator_8] .map").first.get_attribute("data-query"))
+    assert_shows(after[0], attention_of(model, 7, 0), query)
     again = page.context.new_page()
-    again.goto(link)
-    again.wait_for_selector("#stage-image img")
-    assert again.locator("#stage-image img").get_attribute("src") == page.locator("#stage-image img").get_attribute(
-        "src"
-    )
-    assert again.locator("#layers figure").count() == page.locator("#layers figure").count()
-    assert dict(urllib.parse.parse_qsl(urllib.parse.urlparse(link).query))["label"] == "7"
+    visit(again, page.url)
+    assert picture(again) == picture(page)
+    assert maps(again, "generator_8") == after
+    assert dict(urllib.parse.parse_qsl(urllib.parse.urlparse(page.url).query))["label"] == "7"
 
 
-def test_a_bad_upload_is_answered_and_a_good_one_shown(page, tmp_path):
+def test_the_largest_seed_stays_exact_and_sliders_show_what_they_pass(page):
+    base = page.url.partition("?")[0]
+    visit(page, base + "?seed=4294967295&points=0.5,0.5")
+    page.wait_for_function("document.querySelector('#seed input').value === '4294967295'")
+    assert "seed=4294967295" in page.url
+    before, slider = picture(page), page.locator("#walk input[type=range]")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 9, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2, steps=4)
+    wait_for_another_picture(page, before)  # while the button is down
+    page.mouse.up()
+    page.wait_for_function("location.search.includes('walk=')")
+    assert re.fullmatch(r"\d\d %", page.locator("#walk").get_attribute("data-readout"))
+
+
+def test_a_bad_upload_is_answered_and_a_good_one_stays(page, uploads, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "good.png")
+    generated = picture(page)
+    page.locator("input[type=file]").set_input_files(tmp_path / "good.png")
+    page.get_by_text("uploaded image, taken for class 0").wait_for()
+    own = picture(page)
+    assert own != generated
+    assert page.locator("[data-layer=generator_8]").count() == 0
+    assert page.locator("[data-layer=discriminator_8]").count() == 1
     page.locator("input[type=file]").set_input_files(tmp_path / "bad.png")
     page.get_by_text("is no image that can be read").wait_for()
     assert "Traceback" not in page.content()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "good.png")
-    page.locator("input[type=file]").set_input_files(tmp_path / "good.png")
-    page.get_by_text("your image").wait_for()
-    assert page.locator("[data-layer=generator_8]").count() == 0
-    assert page.locator("[data-layer=discriminator_8]").count() == 1
+    page.locator("#label input").click()
+    page.get_by_role("option", name="7").click()
+    page.get_by_text("uploaded image, taken for class 7").wait_for()
+    assert picture(page) == own
+    assert sum(path.stat().st_size for path in uploads.rglob("*") if path.is_file()) == 0  # nothing of them is kept
+    page.locator("#back").click()
+    page.get_by_text("class 7 · seed 0").wait_for()
+    assert page.locator("[data-layer=generator_8]").count() == 1
+
+
+def test_a_picture_is_saved_with_its_link(page):
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    assert download.value.suggested_filename == "digits_class_0_seed_0.png"
+    saved = Image.open(download.value.path())
+    assert saved.text["Title"] == "digits · class 0 · seed 0"
+    assert page.url.endswith(saved.text["link"])
+
+
+def test_a_link_that_cannot_be_copied_is_shown(page):
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(); document.execCommand = () => false")
+    page.locator("#copy").click()
+    page.wait_for_function("document.querySelector('#link').value === location.href")
+    assert page.locator("#link").is_visible()
+    assert page.locator("#copy").inner_text() == "Copy it from below"
+    page.evaluate("document.execCommand = () => true")
+    page.locator("#copy").click()
+    page.wait_for_function("document.querySelector('#copy').textContent === 'Copied'")
+    assert not page.locator("#link").is_visible()
+    page.wait_for_function("document.querySelector('#copy').textContent.trim() === 'Copy link'")
+
+
+def test_the_time_line_of_a_run_is_shown_by_steps(browser, tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    Image.new("RGB", (30, 30)).save(tmp_path / "run" / "samples" / "00000002.png")
+    process, address = serve(f"--workdir={tmp_path / 'run'}")
+    page = browser.new_page()
+    visit(page, address)
+    assert page.locator("#training .moment img").get_attribute("alt") == "samples after 6 steps"
+    assert page.locator("#training polyline").count() == 2
+    page.locator("#moment input[type=range]").press("ArrowLeft")
+    page.wait_for_selector("#training img[alt='samples after 2 steps']")
+    assert page.locator("#moment").get_attribute("data-readout") == "2 steps"
+    page.close()
+    process.terminate()
+    process.wait()
 
 
 def test_it_fits_a_phone(browser, address):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.goto(address)
-    page.wait_for_selector("#stage-image img")
+    page = browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    visit(page, address)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    stage, layers, controls = (page.locator(f"#{name}").bounding_box() for name in ("stage-image", "layers", "label"))
-    assert stage["width"] > 300
-    assert stage["y"] < layers["y"] < controls["y"]  # the maps come before the controls
+    names = ("stage-image", "label", "layers", "truncation")
+    stage, label, layers, more = (page.locator(f"#{name}").bounding_box() for name in names)
+    assert stage["width"] >= 300
+    assert stage["y"] < label["y"] < layers["y"] < more["y"]
+    assert layers["y"] < 600  # without scrolling
+    page.touchscreen.tap(stage["x"] + 20, stage["y"] + 20)
+    page.wait_for_function("document.querySelectorAll('[data-layer=generator_8] .map').length === 4")
     page.close()

@@ -1,7 +1,8 @@
-"""The explorer without a browser: scenes, links, uploads and the training's time line."""
+"""The explorer without a browser: scenes, numbers, colours, links, pictures, uploads and the training's time line."""
 
 import io
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,11 +11,18 @@ from etils import epath
 from PIL import Image
 
 from sagan_jax.errors import InputError
+from sagan_jax.exploring.curve import gamma_name, moment_html
+from sagan_jax.exploring.figure import TILE, figure_png
+from sagan_jax.exploring.heat import MOST_OPACITY, heat, overlay
+from sagan_jax.exploring.kept import Kept
 from sagan_jax.exploring.link import from_query, to_query
-from sagan_jax.exploring.scene import Choice, Stage
+from sagan_jax.exploring.points import distance_at, entropy_at, query_at, target_at, telling_points, with_point
+from sagan_jax.exploring.scene import Choice, Layer, Scene
+from sagan_jax.exploring.stage import Stage
 from sagan_jax.exploring.timeline import read_timeline
 from sagan_jax.exploring.upload import read_upload
-from sagan_jax.exploring.view import layer_numbers, layers_html, query_at, saved_picture, stage_html, telling_points
+from sagan_jax.exploring.view import layers_html, stage_html
+from sagan_jax.exploring.wording import signed, subject
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.loop import train_and_evaluate
@@ -26,6 +34,12 @@ pytestmark = pytest.mark.usefixtures("hasty_compilation")
 @pytest.fixture(scope="module")
 def stage(tiny_run):
     return Stage(open_trained(str(tiny_run), "newest", make_mesh(), judging=True))
+
+
+def random_layer(side=8, keys=4, sharpness=3.0):
+    scores = sharpness * np.random.default_rng(0).normal(size=(side**2, keys**2)).astype(np.float32)
+    weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    return Layer("generator", side, 0.25, weights, float(weights.max()))
 
 
 def test_a_scene_is_the_image_of_its_seed_with_both_networks_attention(stage):
@@ -41,25 +55,84 @@ def test_a_scene_is_the_image_of_its_seed_with_both_networks_attention(stage):
     assert scene.logit == pytest.approx(float(logits[0]), abs=1e-5)
     np.testing.assert_allclose(discriminator.weights, judged["attention_8"][0], atol=1e-6)
     assert stage.generated(Choice(label=4, seed=7)) is scene  # kept
+    assert stage.judged(scene.image, 4) is stage.judged(scene.image.copy(), 4)
 
 
 def test_walks_and_mixtures_end_where_they_lead(stage):
-    end = stage.generated(Choice(label=2, seed=9)).image.astype(int)
-    walked = stage.generated(Choice(label=2, seed=1, other_seed=9, walk=1.0)).image
-    mixed = stage.generated(Choice(label=5, seed=9, other_label=2, mix=1.0)).image
-    for image in (walked, mixed):
-        assert np.abs(image - end).max() <= 1
-    start = stage.generated(Choice(label=5, seed=9)).image
-    assert np.abs(stage.generated(Choice(label=5, seed=9, other_label=2, mix=0.5)).image.astype(int) - start).max() > 0
+    end = stage.generated(Choice(label=2, seed=9))
+    walked = stage.generated(Choice(label=2, seed=1, other_seed=9, walk=1.0))
+    mixed = stage.generated(Choice(label=5, seed=9, other_label=2, mix=1.0))
+    for scene in (walked, mixed):
+        assert np.abs(scene.image.astype(int) - end.image).max() <= 1
+        assert scene.logit == pytest.approx(end.logit, abs=0.02)  # a mixture is judged as one
+    start = stage.generated(Choice(label=5, seed=9))
+    halfway = stage.generated(Choice(label=5, seed=9, other_label=2, mix=0.5))
+    assert np.abs(halfway.image.astype(int) - start.image).max() > 0
+    alone = [stage.judged(halfway.image, label).logit for label in (5, 2)]
+    assert halfway.logit == pytest.approx(np.mean(alone), abs=1e-4)
 
 
-def test_a_point_is_in_the_query_that_covers_it(stage):
-    layer = stage.generated(Choice()).layers[0]
+def test_scenes_are_kept_up_to_so_many_bytes():
+    kept, made = Kept(most_bytes=2500), []
+
+    def get(name, size=1000):
+        def make():
+            made.append(name)
+            return Scene(np.zeros(size, np.uint8), (), None)
+
+        return kept.get(name, make)
+
+    for name in "aba":
+        get(name)
+    get("c")  # b was asked for longest ago
+    get("a")
+    assert made == ["a", "b", "c"]
+    assert get("huge", 9000) is get("huge")
+    get("a")
+    assert made == ["a", "b", "c", "huge", "a"]
+
+
+def test_the_numbers_of_a_point_are_those_of_its_row():
+    layer = random_layer()
     assert [query_at(layer, point) for point in ((0, 0), (0.99, 0), (1, 1), (0.5, 0.25))] == [0, 7, 63, 20]
-    entropy, distance = layer_numbers(layer, 20, 16)
+    row = layer.weights[20].astype(np.float64)
+    entropy = -np.sum(row * np.log(row)) / math.log(16)
+    assert entropy_at(layer, (0.5, 0.25)) == pytest.approx(entropy, rel=1e-4)
+    x, y = 9.0, 5.0  # middle of query 20 of 8x8 in an image of 16 px
+    away = [math.hypot(4 * (key % 4) + 2 - x, 4 * (key // 4) + 2 - y) for key in range(16)]
+    assert distance_at(layer, (0.5, 0.25), 16) == pytest.approx(np.sum(row * away), rel=1e-5)
+    assert target_at(layer, (0.5, 0.25)) == ((row.argmax() % 4 + 0.5) / 4, (row.argmax() // 4 + 0.5) / 4)
+    assert target_at(random_layer(sharpness=0.01), (0.5, 0.25)) is None  # alike everywhere
+
+
+def test_a_fifth_point_moves_the_nearest_one():
+    points = []
+    for new in ((0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9), (0.8, 0.2)):
+        points = with_point(points, new)
+    assert points == [(0.1, 0.1), (0.8, 0.2), (0.1, 0.9), (0.9, 0.9)]
+
+
+def test_the_first_points_look_at_something_and_each_at_something_else():
+    weights = np.full((64, 16), 1 / 16, np.float32)
+    for query, key in ((3, 2), (40, 9), (41, 9), (63, 15)):
+        weights[query] = 0.1 / 15
+        weights[query, key] = 0.9
+    layer = Layer("generator", 8, 0.1, weights, 0.9)
+    points = telling_points(Scene(np.zeros((16, 16, 3), np.uint8), (layer,), None))
+    assert sorted(query_at(layer, point) for point in points) == [3, 40, 63]
+
+
+def test_opacity_is_the_weight_from_an_even_share_to_the_most_in_equal_ratios():
+    layer = random_layer()
     row = layer.weights[20]
-    assert entropy == pytest.approx(-np.sum(row * np.log(row)), rel=1e-4)
-    assert 0 < distance < 16 * 2**0.5
+    cells = heat(row, layer.most)
+    assert cells.shape == (4, 4, 4)
+    expected = np.log(np.maximum(row * 16, 1)) / np.log(layer.most * 16) * MOST_OPACITY * 255
+    np.testing.assert_allclose(cells[..., 3].reshape(-1), expected, atol=0.51)
+    assert heat(np.full(16, 1 / 16), layer.most)[..., 3].max() == 0
+    both = overlay([layer.weights[20], layer.weights[21]], [(255, 0, 0), (0, 0, 255)], layer.most)
+    seen = both[..., 3].reshape(-1) > 0
+    np.testing.assert_array_equal((both[..., 0].reshape(-1) > 0)[seen], (layer.weights[20] >= layer.weights[21])[seen])
 
 
 def test_what_is_shown(stage):
@@ -67,11 +140,35 @@ def test_what_is_shown(stage):
     points = telling_points(scene)
     assert len({query_at(scene.layers[0], point) for point in points}) == 3
     html = layers_html(scene, points)
-    assert html.count("<figure") == 6
+    assert html.count('<figure class="map"') == 6
     assert 'data-layer="discriminator_8"' in html
     assert "<script" not in stage_html(scene, points, "<script>alert(1)</script>")
-    assert Image.open(io.BytesIO(saved_picture(scene, points, "title"))).size[0] > 300
     assert "no attention layer" in layers_html(scene._replace(layers=()), points)
+
+
+def test_what_is_said():
+    assert (signed(-0.174, 2), signed(1.18, 2)) == ("−0.17", "+1.18")
+    digits, animals = tuple("0123456789"), ("cat", "dog")
+    assert subject(Choice(label=3, seed=7), digits, False) == "class 3 · seed 7"
+    assert subject(Choice(1, 7, 0.7, 9, 0.4, 0, 0.3), animals, False) == (
+        "dog · seed 7 · truncation 0.7 · 40 % of the way to seed 9 · 30 % cat"
+    )
+    assert subject(Choice(label=1), animals, True) == "uploaded image, taken for dog"
+    assert subject(Choice(), (), False) == "seed 0"
+
+
+def test_a_saved_picture_is_as_wide_as_its_content_and_says_where_it_is_from(stage):
+    scene = stage.generated(Choice(label=3, seed=7))
+    points = telling_points(scene)
+    widths = []
+    for chosen, title in (([], "digits"), (points, "digits"), ([], "a long title " * 20)):
+        picture = Image.open(io.BytesIO(figure_png(scene, chosen, title, "?label=3&seed=7")))
+        assert (picture.text["Title"], picture.text["link"]) == (title, "?label=3&seed=7")
+        pixels = np.asarray(picture.convert("L"))
+        assert (pixels[:, -5:] == 255).all()  # nothing is cut off
+        widths.append(picture.width)
+    assert TILE >= 256
+    assert TILE < widths[0] < 2 * TILE < 4 * TILE < widths[1] < 5 * TILE < widths[2]
 
 
 def test_a_model_without_classes_attention_and_discriminator_has_an_image(tmp_path):
@@ -87,12 +184,13 @@ def test_a_model_without_classes_attention_and_discriminator_has_an_image(tmp_pa
     points = telling_points(scene)
     assert points == []
     assert "no attention layer" in layers_html(scene, points)
-    assert saved_picture(scene, [(0.5, 0.5)], "plain").startswith(b"\x89PNG")
+    assert figure_png(scene, [(0.5, 0.5)], "plain", "?").startswith(b"\x89PNG")
 
 
-def test_a_link_brings_everything_back():
-    choice = Choice(3, 12, 0.7, 5, 0.25, 8, 0.5)
-    points = [(0.25, 0.5), (1.0, 0.0)]
+@pytest.mark.parametrize("seed", [12, 999_999, 1_000_001, 4294967295])
+def test_a_link_brings_everything_back(seed):
+    choice = Choice(3, seed, 0.7, seed - 1, 0.07, 8, 1 / 3)
+    points = [(0.2501, 0.5), (1.0, 0.0)]
     query = to_query(choice, points)
     pairs = dict(pair.split("=") for pair in query.removeprefix("?").split("&"))
     assert from_query(pairs, 10) == (choice, points)
@@ -106,6 +204,7 @@ def test_a_link_of_nonsense_is_harmless():
     assert choice == Choice(label=9, walk=1.0)
     assert len(points) == 4
     assert all(0 <= value <= 1 for point in points for value in point)
+    assert from_query({"seed": "nan", "label": "inf", "mix": "nan"}, 10)[0] == Choice(label=9)
 
 
 def test_uploads(tmp_path):
@@ -126,5 +225,19 @@ def test_the_time_line_of_a_run(tiny_run, tmp_path):
     assert list(timeline.sheets) == [6]
     assert set(timeline.gammas_at(6)) == {"g_gamma_8", "d_gamma_8"}
     assert timeline.gammas_at(0) == {}
-    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "g_gamma_8": 0.5}) + '\n{"step": 2, "g_g\n[]\n')
+    html = moment_html(timeline, 6)
+    assert html.count("<polyline") == 2
+    assert f"Generator 8×8 <b>{signed(timeline.gammas_at(6)['g_gamma_8'], 3)}</b>" in html
+    rows = [json.dumps({"step": 1, "g_gamma_8": 0.5, "d_gamma_8": math.nan}), '{"step": 2, "g_g', "[]"]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
     assert read_timeline(epath.Path(tmp_path)).gammas == {1: {"g_gamma_8": 0.5}}
+
+
+def test_nothing_in_a_file_becomes_part_of_the_page(tiny_run):
+    timeline = read_timeline(epath.Path(tiny_run))._replace(
+        gammas={6: {"<script>gamma": 0.5, "g_gamma_residual_32": 1}}
+    )
+    html = moment_html(timeline, 6)
+    assert "<script" not in html
+    assert "&lt;script&gt;gamma" in html
+    assert gamma_name("g_gamma_residual_32") == "Generator residual 32×32"

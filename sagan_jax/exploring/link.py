@@ -4,19 +4,19 @@ import dataclasses
 import urllib.parse
 from collections.abc import Mapping
 
+from sagan_jax.exploring.points import DECIMALS, MOST_POINTS, Point
 from sagan_jax.exploring.scene import NO_TRUNCATION, Choice
-from sagan_jax.exploring.view import MOST_POINTS, Point
 
 
 def to_query(choice: Choice, points: list[Point]) -> str:
-    """Such as "?label=3&seed=7&points=0.250,0.500"; what is as at the beginning is left out."""
+    """Such as "?label=3&seed=7&points=0.2500,0.5000"; what is as at the beginning is left out."""
     default = Choice()
     values = {
-        field.name: f"{getattr(choice, field.name):g}"
+        field.name: repr(getattr(choice, field.name))  # exact, for seeds of any size
         for field in dataclasses.fields(Choice)
         if getattr(choice, field.name) != getattr(default, field.name)
     }
-    values["points"] = "_".join(f"{x:.3f},{y:.3f}" for x, y in points)
+    values["points"] = "_".join(f"{x:.{DECIMALS}f},{y:.{DECIMALS}f}" for x, y in points)
     return "?" + urllib.parse.urlencode(values, safe=",")
 
 

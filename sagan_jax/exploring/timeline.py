@@ -1,6 +1,7 @@
 """What a run has left of its training: a sample sheet now and then, and how gamma went."""
 
 import json
+import math
 from typing import NamedTuple
 
 from etils import epath
@@ -34,8 +35,8 @@ def read_timeline(workdir: epath.Path) -> Timeline:
     for line in file.read_text().splitlines() if file.exists() else ():
         try:
             row = json.loads(line)
-            values = {name: float(value) for name, value in row.items() if "gamma" in name}
-            if values:
+            gates = {name: float(value) for name, value in row.items() if "gamma" in name}
+            if values := {name: value for name, value in gates.items() if math.isfinite(value)}:
                 gammas[int(row["step"])] = values
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

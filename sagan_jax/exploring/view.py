@@ -4,40 +4,39 @@ import base64
 import html
 
 import numpy as np
-from PIL import Image
 
+from sagan_jax.exploring.heat import GREY, enlarged, heat, overlay, scale
+from sagan_jax.exploring.marks import color, marks_svg
+from sagan_jax.exploring.points import MOST_POINTS, Point, distance_at, entropy_at, query_at, target_at
 from sagan_jax.exploring.scene import Layer, Scene
-from sagan_jax.metrics.attention import attention_distance, attention_entropy
-from sagan_jax.runtime.pictures import POINT_COLORS, attention_picture, distinct_queries, encoded_png, heat_over
+from sagan_jax.exploring.wording import layer_name, percent, signed
+from sagan_jax.runtime.pictures import POINT_COLORS, encoded_png
 
-Point = tuple[float, float]  # x and y, each 0 to 1 from the upper left
-MOST_POINTS = len(POINT_COLORS)
-HEAT = 224  # pixels of a heat map's side
+DOT, SMALL_DOT = 0.026, 0.05  # radii as shares of the picture's side
+STOPS = ",".join(f"rgba({r},{g},{b},{opacity / 255:.2f})" for r, g, b, opacity in scale(9))
+CLICK = '<span class="click"></span>'  # "Click", or "Tap" where there is no mouse
+READING = """<dl class="reading">
+<div><dt>Heat</dt><dd>1× is what an even look would give to each cell; below that nothing is drawn. Arrows lead to the
+cell that a point looks at most, if one stands out.</dd></div>
+<div><dt>γ</dt><dd>What attention finds is multiplied by it and added. At 0 the layer does nothing, however fine its map
+looks.</dd></div>
+<div><dt>Entropy</dt><dd>100 % looks everywhere alike, 0 % at one place.</dd></div>
+<div><dt>Distance</dt><dd>How far away a point looks on average, in pixels of the image.</dd></div>
+</dl>"""
 
 
-def query_at(layer: Layer, point: Point) -> int:
-    """The query position that covers a point of the image."""
-    x, y = (min(layer.side - 1, int(share * layer.side)) for share in point)
-    return y * layer.side + x
-
-
-def telling_points(scene: Scene) -> list[Point]:
-    """Points whose attention differs most in the first layer, to begin with."""
-    if not scene.layers:
-        return []
-    layer = scene.layers[0]
-    queries = distinct_queries(layer.weights, 3)
-    return [((query % layer.side + 0.5) / layer.side, (query // layer.side + 0.5) / layer.side) for query in queries]
+def picture_html(scene: Scene) -> str:
+    """The image as a variable of the page's style; what shows it refers to that, so clicks need not send it again."""
+    return f"<style>:root{{--picture:url({_data(enlarged(scene.image))});--grey:{GREY}}}</style>"
 
 
 def stage_html(scene: Scene, points: list[Point], caption: str) -> str:
     """The image, large, with its points."""
-    side = scene.image.shape[0]
-    crisp = " crisp" if side < 128 else ""
+    marks = marks_svg(list(enumerate(points)), [None] * len(points), DOT)
     return (
-        f'<figure class="stage"><div class="tile big{crisp}" id="stage-image">{_img(scene.image, "the image")}'
-        f"{''.join(_dot(point, index) for index, point in enumerate(points))}</div>"
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'<figure><div class="tile" id="stage-image" role="img" aria-label="{html.escape(caption)}">'
+        f'<i class="picture"></i>{marks}</div>'
+        f"<figcaption><span>{html.escape(caption)}</span>{_verdict(scene.logit)}</figcaption></figure>"
     )
 
 
@@ -48,59 +47,62 @@ def layers_html(scene: Scene, points: list[Point]) -> str:
     return "".join(_card(scene, layer, points) for layer in scene.layers)
 
 
-def saved_picture(scene: Scene, points: list[Point], title: str) -> bytes:
-    """The PNG of image, points and heat maps, as training draws it."""
-    maps = {f"{layer.network}_{layer.side}": layer.weights[None] for layer in scene.layers}
-    gates = {f"{layer.network}_{layer.side}": layer.gamma for layer in scene.layers}
-    queries = {f"{layer.network}_{layer.side}": [query_at(layer, p) for p in points] for layer in scene.layers}
-    return encoded_png(attention_picture(scene.image[None], maps, gates, title, queries))
-
-
-def layer_numbers(layer: Layer, query: int, resolution: int) -> tuple[float, float]:
-    """Entropy in nats and mean distance in pixels of one query."""
-    weights = layer.weights[None]
-    return float(attention_entropy(weights)[0, query]), float(attention_distance(weights, resolution)[0, query])
+def _verdict(logit: float | None) -> str:
+    if logit is None:
+        return ""
+    word = "real" if logit > 0 else "fake"
+    meaning = "the discriminator takes images above 0 for real, those below for generated"
+    return f'<span class="verdict {word}" title="{meaning}">Discriminator <b>{signed(logit, 2)}</b> {word}</span>'
 
 
 def _card(scene: Scene, layer: Layer, points: list[Point]) -> str:
-    resolution = scene.image.shape[0]
-    most = np.log(layer.weights.shape[1])
-    figures = []
-    for index, point in enumerate(points):
-        query = query_at(layer, point)
-        entropy, distance = layer_numbers(layer, query, resolution)
-        heat = np.asarray(heat_over(_enlarged(scene.image), layer.weights[query]))
-        figures.append(
-            f'<figure style="--point:{_color(index)}" data-query="{query}"><div class="tile">'
-            f"{_img(heat, f'where point {index + 1} looks')}{_dot(point, index)}</div>"
-            f'<figcaption title="entropy {entropy:.2f} of at most {most:.2f} nats; mean distance in pixels">'
-            f"<span>entropy {entropy / most:.0%}</span> <span>distance {distance:.1f} px</span></figcaption>"
-            "</figure>"
-        )
-    body = "".join(figures) or '<p class="none">Click on the image to choose a point.</p>'
-    strength = "is hardly used" if abs(layer.gamma) < 0.01 else "is added to what was there"
+    keys = round(layer.weights.shape[1] ** 0.5)
+    most = f"{layer.most * keys**2:.2g}"
+    name = layer.network.capitalize()
     return (
-        f'<section class="layer" data-layer="{layer.network}_{layer.side}"><header>'
-        f"<h3>{layer.network} <small>{layer.side} × {layer.side}</small></h3>"
-        f'<p title="what attention finds, times gamma, {strength}">γ <b>{layer.gamma:+.3f}</b></p></header>'
-        f'<div class="maps">{body}</div></section>'
+        f'<section class="layer" data-layer="{layer.network}_{layer.side}" aria-label="{layer_name(layer)}"><header>'
+        f"<h3>{name} <small>{layer.side}×{layer.side} points, {keys}×{keys} cells to look at</small></h3>"
+        f'<p class="scale">1× <i style="background-image:linear-gradient(90deg,{STOPS})"></i> {most}×</p>'
+        f'<p class="gamma">γ <b>{signed(layer.gamma, 3)}</b></p></header>'
+        f'<div class="maps">{_together(layer, points)}'
+        f"{''.join(_map(layer, index, point, scene.image.shape[0]) for index, point in enumerate(points))}"
+        f"{_invitation(points)}</div></section>"
     )
 
 
-def _enlarged(image: np.ndarray) -> Image.Image:
-    side = image.shape[0]
-    factor = max(1, HEAT // side)
-    return Image.fromarray(image).resize((side * factor, side * factor), Image.Resampling.NEAREST)
+def _together(layer: Layer, points: list[Point]) -> str:
+    """All points in one picture, as in figure 5 of the paper."""
+    if not points:
+        return ""
+    rows = [layer.weights[query_at(layer, point)] for point in points]
+    cells = overlay(rows, POINT_COLORS[: len(points)], layer.most)
+    marks = marks_svg(list(enumerate(points)), [target_at(layer, point) for point in points], SMALL_DOT)
+    picture = f'<img class="cells" alt="where all points look" src="{_data(cells)}">'
+    return (
+        f'<figure class="together"><div class="tile"><i class="picture"></i>{picture}{marks}</div>'
+        "<figcaption><b>all points</b></figcaption></figure>"
+    )
 
 
-def _dot(point: Point, index: int) -> str:
-    return f'<i class="dot" style="left:{point[0]:.2%};top:{point[1]:.2%};--point:{_color(index)}"></i>'
+def _map(layer: Layer, index: int, point: Point, resolution: int) -> str:
+    query = query_at(layer, point)
+    cells = heat(layer.weights[query], layer.most)
+    picture = f'<img class="cells" alt="where point {index + 1} looks" src="{_data(cells)}">'
+    marks = marks_svg([(index, point)], [target_at(layer, point)], SMALL_DOT)
+    return (
+        f'<figure class="map" style="--point:{color(index)}" data-query="{query}">'
+        f'<div class="tile"><i class="picture"></i>{picture}{marks}</div>'
+        f"<figcaption><span>entropy <b>{percent(entropy_at(layer, point))}</b></span> "
+        f"<span>distance <b>{distance_at(layer, point, resolution):.1f} px</b></span></figcaption></figure>"
+    )
 
 
-def _color(index: int) -> str:
-    return "#" + "".join(f"{value:02x}" for value in POINT_COLORS[index])
+def _invitation(points: list[Point]) -> str:
+    if len(points) == MOST_POINTS:
+        return ""
+    words = f"{CLICK} on the image for {'another' if points else 'a'} point"
+    return f'<p class="invitation" style="--point:{color(len(points))}"><span>{words}</span></p>'
 
 
-def _img(image: np.ndarray, alternative: str) -> str:
-    data = base64.b64encode(encoded_png(image)).decode()
-    return f'<img alt="{html.escape(alternative)}" draggable="false" src="data:image/png;base64,{data}">'
+def _data(image: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(encoded_png(image)).decode()
