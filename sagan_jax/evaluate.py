@@ -7,12 +7,11 @@ Several processes share the work as in training; see sagan_jax/main.py for their
 """
 
 import argparse
-import hashlib
 import math
 import os
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -34,6 +33,7 @@ from sagan_jax.evaluation.comparison import (
     samples_of,
 )
 from sagan_jax.evaluation.image_sets import open_real, open_samples
+from sagan_jax.evaluation.record import result_name
 from sagan_jax.evaluation.reference import read_statistics
 from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
@@ -174,11 +174,9 @@ def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
         found.facts.update(run=flags.workdir, step=model.card.step)
         return found
 
-    # Another protocol has another file, so that scores are not overwritten by others.
-    asked = [flags.real, flags.weights, flags.resize, flags.samples, flags.real_images, flags.seed, flags.truncation]
-    variant = hashlib.sha256(str([*asked, flags.split, flags.data_dir]).encode()).hexdigest()[:8]
     assert model.card.step is not None
-    default = evaluation_file(workdir, model.card.step, flags.features, variant)
+    asked = [*compared_with(flags), flags.samples, flags.seed, flags.truncation]
+    default = evaluation_file(workdir, model.card.step, flags.features, asked)
     result = epath.Path(flags.out).expanduser() if flags.out else default
     data = run_config(model.card).data
     return Subject(data, generated, result, flags.real or data.source)
@@ -189,17 +187,28 @@ def samples_subject(flags: argparse.Namespace) -> Subject:
     samples = open_samples(flags.fake)
     data = default_config().data
     data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
-    default = epath.Path(f"{epath.Path(flags.fake).expanduser().absolute()}-{flags.features.replace(':', '-')}.json")
+    name = result_name(flags.features, compared_with(flags))
+    default = epath.Path(f"{epath.Path(flags.fake).expanduser().absolute()}-{name}")
     result = epath.Path(flags.out).expanduser() if flags.out else default
     return Subject(data, lambda real: samples_of(samples, real, flags.batch_size), result, flags.real)
 
 
+def compared_with(flags: argparse.Namespace) -> list[Any]:
+    """The flags that say what the images are compared with, and how."""
+    return [flags.real, flags.split, flags.data_dir, flags.real_images, flags.weights, flags.resize]
+
+
 def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> tuple[Extractor, Generated, Real]:
     """The feature network, the generated images, and the real ones with their features."""
-    if flags.split is not None:
-        subject.data.split = flags.split
-    if flags.data_dir is not None:
-        subject.data.data_dir = flags.data_dir
+    for flag in ("split", "data_dir"):
+        value = getattr(flags, flag)
+        if value is None:
+            continue
+        if not subject.real.startswith("tfds:"):
+            raise InputError(
+                f"--{flag.replace('_', '-')}={value} is for tfds: data, not for {subject.real}: leave it out."
+            )
+        subject.data[flag] = value
     path = epath.Path(subject.real).expanduser()
     statistics = read_statistics(path) if path.suffix == ".npz" else None
     source = None if statistics else open_real(subject.data, subject.real)

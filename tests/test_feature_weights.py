@@ -1,5 +1,7 @@
 """Weights of feature networks: files of other programs, and files that are damaged or want to run something."""
 
+import hashlib
+import io
 import json
 import pickle
 import zipfile
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import DATA, ROOT
 from golden.make_golden import golden_image, random_weight
+from PIL import Image
 from safetensors.numpy import save_file
 
 from sagan_jax.errors import InputError
@@ -17,6 +20,7 @@ from sagan_jax.features.inception_weights import find_weights, inception_params,
 from sagan_jax.features.resnet56 import ResNet56, variables_of
 from sagan_jax.metrics.inception import Inception
 from sagan_jax.weights.files import read_weights
+from sagan_jax.weights.torch_files import _TensorUnpickler
 
 GOLDEN = ROOT / "tests" / "golden"
 RESNET = DATA / "features" / "resnet56_cifar10.npz"
@@ -40,6 +44,77 @@ def test_files_that_torch_wrote(name):
     for key, value in expected.items():
         assert tensors[key].dtype == value.dtype, key
         np.testing.assert_array_equal(tensors[key], value)
+
+
+def torch_file(path, rows, *, shape=(3,), strides=(1,), offset=0, length=3, kind="FloatStorage", patched=b"", **zipped):
+    """A file of torch 1.6 or later with one tensor "w", opcode by opcode.
+
+    Args:
+      rows: bytes of its storage.
+      length: of the storage, as it is declared.
+      patched: opcodes that come when the function that rebuilds tensors is on the stack.
+      zipped: arguments for ZipFile.
+    """
+
+    def value(x):
+        return pickle.dumps(x, 2)[2:-1]
+
+    storage = b"(" + value("storage") + f"ctorch\n{kind}\n".encode() + value("0") + value("cpu") + value(length) + b"tQ"
+    arguments = b"(" + storage + value(offset) + value(shape) + value(strides) + value(False) + b"}t"
+    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n" + patched + arguments + b"R"
+    with zipfile.ZipFile(path, "w", **zipped) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}" + value("w") + rebuilt + b"s.")
+        archive.writestr("archive/data/0", rows)
+    return path
+
+
+def test_a_tensor_written_opcode_by_opcode(tmp_path):
+    numbers = np.array([1, -2.5, 3], np.float32)
+    np.testing.assert_array_equal(read_weights(torch_file(tmp_path / "w.pth", numbers.tobytes()))["w"], numbers)
+
+
+def test_bfloat16_is_read_as_the_float32_that_it_cuts_short(tmp_path):
+    numbers = np.array([1, -2.5, 3.140625], np.float32)  # whose last 16 bits are 0
+    upper = numbers.view(np.uint32) >> 16
+    assert not (numbers.view(np.uint32) & 0xFFFF).any()
+    found = read_weights(
+        torch_file(tmp_path / "w.pth", upper.astype("<u2").tobytes(), kind="BFloat16Storage")
+    )["w"]  # fmt: skip
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, numbers)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shape": (10**6, 10**6), "strides": (0, 0)}, r"shape \(1000000, 1000000\) repeats its 3 numbers"),
+        ({"shape": (2**33, 2**33), "strides": (0, 0)}, "repeats its 3 numbers"),  # 0 in 64 bits
+        ({"offset": 1}, "reaches beyond its numbers"),
+        ({"length": 2}, "storage 0 has 12 bytes, but 8 are declared"),
+        ({"compression": zipfile.ZIP_DEFLATED}, "is compressed, which torch.save does not do"),
+    ],
+)
+def test_tensors_that_are_larger_than_their_file_are_refused(tmp_path, arguments, message):
+    file = torch_file(tmp_path / "w.pth", np.zeros(3, np.float32).tobytes(), **arguments)
+    with pytest.raises(InputError, match=f"w.pth are refused: .*{message}"):
+        read_weights(file)
+
+
+def test_a_pickle_cannot_change_the_reader(tmp_path):
+    changes = pickle.dumps({"changed": True}, 2)[2:-1] + b"b"  # BUILD, which sets attributes
+    numbers = np.arange(3, dtype=np.float32)
+    file = torch_file(tmp_path / "w.pth", numbers.tobytes(), patched=changes)
+    np.testing.assert_array_equal(read_weights(file)["w"], numbers)
+    rebuild = _TensorUnpickler(io.BytesIO()).find_class("torch._utils", "_rebuild_tensor_v2")
+    assert not hasattr(rebuild, "changed")
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"state_dict": {}}, [1]])
+def test_a_file_without_tensors_is_refused(tmp_path, content):
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, 2))
+    with pytest.raises(InputError, match=r"holds no (dictionary of )?tensors"):
+        read_weights(tmp_path / "w.pth")
 
 
 class Malicious:
@@ -146,17 +221,25 @@ def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="has the SHA-256"):
         find_weights("")
     assert not list((tmp_path / "sagan_jax").glob("*"))
-    monkeypatch.setattr(inception_weights, "SHA256", "1b2c4b4c8a4f1b9b8d6a0b3f6e6c2f4a")
-    assert find_weights(str(page)) == page
+
+
+def test_weights_are_downloaded_once_into_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    server = tmp_path / "weights.pth"
+    server.write_bytes(b"some weights")
+    monkeypatch.setattr(inception_weights, "URL", server.as_uri())
+    monkeypatch.setattr(inception_weights, "SHA256", hashlib.sha256(b"some weights").hexdigest())
+    file = find_weights("")
+    assert file == tmp_path / "cache" / "sagan_jax" / "weights.pth"
+    assert file.read_bytes() == b"some weights"
+    server.unlink()
+    assert find_weights("") == file
+    assert find_weights(str(server)) == server  # what is named comes before what is kept
 
 
 @pytest.mark.skipif(not RESNET.exists(), reason="needs weights that are not part of the project")
 def test_resnet56_has_the_features_of_another_implementation():
     variables = variables_of(read_weights(RESNET), RESNET)
-    import io
-
-    from PIL import Image
-
     with zipfile.ZipFile(DATA / "cifar10" / "test.zip") as archive:
         image = np.asarray(Image.open(io.BytesIO(archive.read("airplane/aeroplane_s_000002.webp"))).convert("RGB"))
     outputs = jax.jit(ResNet56().apply)(variables, image[None])

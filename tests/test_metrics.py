@@ -1,5 +1,7 @@
 """Metrics against closed forms and direct textbook numpy."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -7,8 +9,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sagan_jax.metrics import neighbours
 from sagan_jax.metrics.frechet import frechet_distance, frechet_distance_of_few, intra_class_distances
 from sagan_jax.metrics.inception_score import inception_score
-from sagan_jax.metrics.kernel_distance import kernel_distance, squared_mmd
-from sagan_jax.metrics.label_accuracy import LinearClassifier, label_accuracy
+from sagan_jax.metrics.kernel_distance import kernel_distance
+from sagan_jax.metrics.label_accuracy import LinearClassifier, held_out_accuracy
 from sagan_jax.metrics.moments import Moments, merged, moments_of
 from sagan_jax.metrics.neighbours import fidelity
 
@@ -75,27 +77,53 @@ def test_intra_class_distance_sees_what_the_pooled_one_does_not():
     assert list(intra_class_distances(real, labels, real[:501], labels[:501])) == [0]
 
 
-def test_squared_mmd_is_the_textbook_sum():
-    x, y = normal(0, 7, 3), normal(1, 7, 3) + 0.5
-
+def textbook_squared_mmd(x, y):
     def kernel(a, b):
-        return (a @ b / 3 + 1) ** 3
+        return (a @ b / len(a) + 1) ** 3
 
     def mean(values):
         return sum(values) / len(values)
 
-    pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
-    expected = mean([kernel(x[i], x[j]) for i, j in pairs]) + mean([kernel(y[i], y[j]) for i, j in pairs])
-    expected -= 2 * mean([kernel(a, b) for a in x for b in y])
-    assert squared_mmd(x, y) == pytest.approx(expected, rel=1e-10)
+    within = sum(mean([kernel(z[i], z[j]) for i in range(len(z)) for j in range(len(z)) if i != j]) for z in (x, y))
+    return within - 2 * mean([kernel(a, b) for a in x for b in y])
 
 
-def test_kernel_distance_is_unbiased_and_says_how_sure_it_is():
-    same = kernel_distance(normal(0, 2000, 8), normal(1, 2000, 8), subset_size=200)
-    assert abs(same.mean) < 4 * same.standard_error
-    other = kernel_distance(normal(0, 2000, 8), normal(1, 2000, 8) + 0.5, subset_size=200)
-    assert other.mean > 20 * other.standard_error > 0
-    assert kernel_distance(normal(0, 50, 8), normal(1, 60, 8)) == kernel_distance(normal(0, 50, 8), normal(1, 60, 8))
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (7, 7), (7, 31), (45, 40)])
+def test_kernel_distance_is_the_textbook_sum(n, m):
+    x, y = normal(0, n, 3), normal(1, m, 3) + 0.5
+    found = kernel_distance(x, y)
+    assert found.value == pytest.approx(textbook_squared_mmd(x, y), abs=1e-12)
+    assert (found.standard_error is None) == (m < 40)  # too few for groups of two
+
+
+@pytest.mark.parametrize(("shift", "m"), [(0, 120), (0, 300), (0.4, 120), (0.4, 300)])
+def test_kernel_distance_is_unbiased_and_says_how_sure_it_is(shift, m):
+    """Over repeated draws it moves as much as its standard error says; cubes of normal numbers are known moments."""
+    found = [kernel_distance(normal(seed, 120, 4) + 1, normal(1000 + seed, m, 4) + 1 + shift) for seed in range(50)]
+    values, errors = np.array(found).T
+    assert 0.6 < values.std(ddof=1) / errors.mean() < 1.6
+    # E (x.y / D + 1)^3 of independent x, y with means a, b and unit covariance.
+    a, b = np.ones(4), np.full(4, 1.0 + shift)
+
+    def mean_kernel(a, b):
+        first, variance = a @ b / 4 + 1, (a @ a + b @ b + 4) / 16
+        third = 6 * a @ b / 64
+        return first**3 + 3 * first * variance + third
+
+    expected = mean_kernel(a, a) + mean_kernel(b, b) - 2 * mean_kernel(a, b)
+    assert abs(values.mean() - expected) < 4 * values.std(ddof=1) / np.sqrt(50)
+
+
+def test_classes_that_take_turns_make_the_standard_error_no_larger():
+    """As in samples balanced by class, of which groups of neighbours would each have half of the classes."""
+    means = normal(7, 40, 4) * 3
+
+    def error(order):
+        x, y = (normal(seed, 400, 4) + means[np.arange(400) % 40] for seed in (0, 1))
+        return kernel_distance(x[order], y[order]).standard_error
+
+    shuffled = [error(np.random.default_rng(seed).permutation(400)) for seed in range(3)]
+    assert 0.6 < error(np.arange(400)) / np.mean(shuffled) < 1.6
 
 
 def test_inception_score_of_sure_and_unsure_classifiers():
@@ -132,9 +160,9 @@ def dense_fidelity(real, fake, precision_k, density_k):
     return precision, recall, density, coverage
 
 
-@pytest.mark.parametrize("block_numbers", [100, 3000, 50_000_000])
-def test_neighbours_in_blocks_equal_the_dense_definition(monkeypatch, block_numbers):
-    monkeypatch.setattr(neighbours, "BLOCK_NUMBERS", block_numbers)
+@pytest.mark.parametrize("block", [1, 4, 30, 4096])
+def test_neighbours_in_blocks_equal_the_dense_definition(monkeypatch, block):
+    monkeypatch.setattr(neighbours, "BLOCK", block)
     real, fake = normal(0, 83, 4), normal(1, 61, 4) * 0.6 + 0.3
     np.testing.assert_allclose(fidelity(real, fake), dense_fidelity(real, fake, 3, 5), rtol=1e-6)
 
@@ -166,11 +194,10 @@ def test_linear_classifier_is_that_of_scikit_learn():
     queries = random.normal(size=(1000, 5)) * [1, 1, 1, 1, 1e-3]
     agree = LinearClassifier(features, labels).predict(queries) == reference.predict(queries)
     assert agree.mean() > 0.99  # but for the ridge
-    assert (
-        label_accuracy(features, labels, features, (labels + 1) % 3)
-        < 1 / 3
-        < label_accuracy(features, labels, features, labels)
-    )
+    classifier = LinearClassifier(features, labels)
+    assert classifier.accuracy(features, (labels + 1) % 3) < 1 / 3 < classifier.accuracy(features, labels)
+    half = LinearDiscriminantAnalysis(priors=np.full(3, 1 / 3)).fit(features[::2], labels[::2])
+    assert held_out_accuracy(features, labels) == pytest.approx(half.score(features[1::2], labels[1::2]), abs=0.02)
 
 
 def test_linear_classifier_works_with_fewer_features_than_dimensions_and_dead_ones():
@@ -178,14 +205,35 @@ def test_linear_classifier_works_with_fewer_features_than_dimensions_and_dead_on
     labels = np.arange(12) % 2
     features = random.normal(size=(12, 50)) + 5 * labels[:, None]
     features[:, 7] = 0
-    assert label_accuracy(features[:6], labels[:6], features[6:], labels[6:]) == 1
+    assert LinearClassifier(features[:6], labels[:6]).accuracy(features[6:], labels[6:]) == 1
 
 
 def test_nearest_is_the_brute_force_search(monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK_NUMBERS", 60)
+    monkeypatch.setattr(neighbours, "BLOCK", 7)
     random = np.random.default_rng(0)
     queries, features = random.normal(size=(9, 4)), random.normal(size=(30, 4))
     dense = np.linalg.norm(queries[:, None] - features[None], axis=-1)
     indices, distances = neighbours.nearest(queries, features, 3)
     np.testing.assert_array_equal(indices, np.argsort(dense, axis=1)[:, :3])
     np.testing.assert_allclose(distances, np.sort(dense, axis=1)[:, :3], rtol=1e-4)
+    assert neighbours.nearest(queries, features[:2], 3)[0].shape == (9, 2)
+
+
+def peak_bytes(function):
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_is_bounded_by_blocks(monkeypatch, tmp_path):
+    """Not by the number of images: neither a row of all distances nor a copy of the features is made."""
+    monkeypatch.setattr(neighbours, "BLOCK", 100)
+    np.save(tmp_path / "features.npy", normal(0, 20_000, 32).astype(np.float32))
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    fake = normal(1, 500, 32).astype(np.float32)
+    assert peak_bytes(lambda: neighbours.nearest(fake[:8], mapped, 5)) < 400_000 < mapped.nbytes / 5
+    assert peak_bytes(lambda: fidelity(mapped[:3000], fake, precision_k=3, density_k=5)) < 1_000_000 < 3000 * 500 * 4
+    assert peak_bytes(lambda: kernel_distance(mapped[:2000], fake)) < 1_500_000 < 2000 * 500 * 8

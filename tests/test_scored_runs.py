@@ -1,19 +1,24 @@
 """Scores of runs: while they train, from their workdir afterwards, and on a page."""
 
 import json
+import os
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import tiny_config
+from etils import epath
 from PIL import Image
 
 from sagan_jax import evaluate, report
 from sagan_jax.data.digits import Digits
 from sagan_jax.errors import InputError
+from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.checkpoint import BestCheckpoint, SavedCheckpoints
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.training import evaluation, loop
 from sagan_jax.training.evaluation import open_comparison
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
@@ -50,7 +55,8 @@ def test_a_run_is_scored_while_it_trains(workdir):
     assert list(rows) == [2, 4]
     assert all(np.isfinite(value) for row in rows.values() for value in row.values())
     assert 0 < rows[4]["eval/share_of_time"] < 1
-    saved = json.loads((workdir / "evaluations" / "00000004-classifier.json").read_text())
+    (file,) = (workdir / "evaluations").glob("00000004-classifier-*.json")
+    saved = json.loads(file.read_text())
     assert saved["scores"]["fd_classifier"]["value"] == rows[4]["eval/fd_classifier"]
     assert saved["protocol"]["generated"]["step"] == 4
     assert Image.open(workdir / "neighbours" / "00000004.png").size[0] > 300
@@ -91,6 +97,10 @@ def test_the_best_of_a_resumed_run_is_still_the_best(tmp_path):
     higher.close()
 
 
+def names_of_scores(workdir):
+    return sorted(file.name for file in (workdir / "evaluations").iterdir())
+
+
 def test_a_scored_run_continues(workdir, cache, tmp_path):
     """Scores draw nothing from the run's random numbers, and a stop between them changes nothing."""
     halves = tmp_path / "halves"
@@ -98,6 +108,7 @@ def test_a_scored_run_continues(workdir, cache, tmp_path):
     train_and_evaluate(scored_config(cache), str(halves))
     whole, parts = score_rows(workdir), score_rows(halves)
     assert list(parts) == [2, 4]
+    assert names_of_scores(halves) == names_of_scores(workdir)
     for step, row in whole.items():
         assert {k: v for k, v in parts[step].items() if "time" not in k} == {
             k: v for k, v in row.items() if "time" not in k
@@ -143,6 +154,11 @@ def test_truncated_latents_stay_within_bounds(workdir):
         (["--workdir={run}", "--real=prepared:none", "--features=classifier"], "none"),
         (["--workdir={run}", "--features=classifier", "--out=setup.cfg/x.json"], "--out=setup.cfg/x.json cannot be"),
         (["--fake=none", "--real=digits"], "there is no folder or zip archive none"),
+        (
+            ["--workdir={run}", "--features=classifier", "--split=test"],
+            "--split=test is for tfds: data, not for digits",
+        ),
+        (["--workdir={run}", "--data-dir=tests"], "--data-dir=tests is for tfds: data, not for digits: leave it out"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_in_one_sentence(workdir, flags, message, capsys):
@@ -198,6 +214,64 @@ def test_the_best_by_class_needs_classes():
         open_comparison(config, Digits(16))
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            {"best": "label_accuracy", "num_real": 12},
+            "at least 4 real images of each class, but a class has fewer among",
+        ),
+        (
+            {"best": "intra_class_frechet", "num_samples": 10},
+            "a class with at least 2 real and as many generated images",
+        ),
+        ({"best": "coverage", "num_samples": 9}, "needs at least 10 images of each kind"),
+        ({"best": "coverage", "num_real": 9}, "needs at least 10 images of each kind"),
+    ],
+)
+def test_the_best_by_what_cannot_be_measured_is_refused(setting, message):
+    config = tiny_config()
+    config.model.num_classes = 10
+    config.eval.update(features="inception2015", **setting)
+    with pytest.raises(InputError, match=message):
+        open_comparison(config, Digits(16))
+
+
+def test_a_best_that_cannot_be_measured_after_all_loses_nothing(workdir, cache, tmp_path, monkeypatch, capsys):
+    config = scored_config(cache, steps=1)
+    config.eval.update(best="intra_class_frechet", num_samples=10)  # one of each class
+    monkeypatch.setattr(evaluation, "_check_best", lambda *_: None)
+    opened = loop.open_comparison
+    monkeypatch.setattr(loop, "open_comparison", lambda *arguments: opened(*arguments)._replace(seconds=1e6))
+    train_and_evaluate(config, str(tmp_path))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "eval.best = 'intra_class_frechet' could not be measured" in said
+    (file,) = (tmp_path / "evaluations").glob("00000001-classifier-*.json")
+    value = json.loads(file.read_text())["scores"]["fd_classifier"]["value"]
+    row = score_rows(tmp_path)[1]
+    assert row["eval/fd_classifier"] == value
+    assert row["eval/share_of_time"] > 0.99, "opening what is compared with belongs to the evaluation"
+    checkpoints = SavedCheckpoints(tmp_path / "best")
+    assert checkpoints.steps() == []
+    checkpoints.close()
+    usual = {name.rpartition("-")[2] for name in names_of_scores(workdir)}
+    assert len(usual) == 1
+    assert file.name.rpartition("-")[2] not in usual, "10 samples are another protocol than 48"
+
+
+def test_another_protocol_is_written_to_another_file(tmp_path):
+    np.savez(tmp_path / "fake.npz", images=np.zeros((4, 16, 16, 3), np.uint8))
+
+    def file(*flags):
+        flags = [f"--fake={tmp_path / 'fake.npz'}", "--real=digits", "--features=inception2015:768", *flags]
+        return evaluate.samples_subject(evaluate.parse_arguments(flags)).result
+
+    usual = file()
+    assert re.fullmatch(r"fake.npz-inception2015-768-\w{8}.json", usual.name)
+    assert usual == file("--batch-size=8")
+    assert len({usual, file("--resize=clean"), file("--real-images=100"), file("--weights=other.npz")}) == 4
+
+
 def test_a_stream_cannot_be_compared_with():
     config = tiny_config()
     config.eval.features = "inception2015"
@@ -213,6 +287,15 @@ def test_a_page_shows_the_run(workdir, tmp_path, capsys):
         assert part in page
     assert page.count("<svg") == page.count("</svg>") >= 7
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page), "it must need no other file"
+    assert page.count("<th>FD-classifier ↓</th>") == 1
+    other = shutil.copytree(workdir, tmp_path / "other")
+    (file,) = (other / "evaluations").glob("00000004-*.json")
+    text = file.read_text().replace('"images": 48', '"images": 49')
+    (other / "evaluations" / "00000004-classifier-00000000.json").write_text(text)  # another protocol, written last
+    os.utime(file, (0, 0))
+    again = report_page(epath.Path(other))
+    assert again.count("<th>FD-classifier ↓</th>") == 1
+    assert "images 49" in again
     first = page
     assert report.main([f"--workdir={workdir}", f"--out={tmp_path / 'page.html'}"]) == 0
     assert (tmp_path / "page.html").read_text() == first

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.sharding import Mesh
 
+from sagan_jax.data.encoded import Decoded
 from sagan_jax.data.prepared import PreparedImages
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
-from sagan_jax.evaluation.image_sets import random_order, read_batches
+from sagan_jax.evaluation.cautions import cautions
+from sagan_jax.evaluation.image_sets import NumberedImages, random_order, read_batches
 from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.reference import reference_features
-from sagan_jax.evaluation.scores import cautions, scores_of
+from sagan_jax.evaluation.scores import scores_of
 from sagan_jax.features.extraction import FeatureSet, extract_features
 from sagan_jax.features.extractor import Extractor, open_extractor
 from sagan_jax.metrics.frechet import Statistics
@@ -79,6 +81,8 @@ def real_images(
     if isinstance(source, PreparedImages):
         manifest = source.manifest
         facts |= {"made_of": manifest.source, "crop": manifest.crop, "filter": manifest.filter}
+    elif isinstance(source, Decoded):
+        facts |= {"crop": "center", "filter": "lanczos"}  # what `square_rgb` does if nothing else is said
     return Real(source, features, facts)
 
 
@@ -117,7 +121,7 @@ def samples_of(source: ImageSource, real: ImageSource | None, batch_size: int) -
     Raises:
       InputError: some of the classes are not the real ones'.
     """
-    label_map = _label_map(source.class_names, real.class_names) if real else None
+    label_map = _label_map(source, real.class_names) if real else None
     indices = np.random.default_rng(0).permutation(len(source))  # the Inception Score wants no order by class
 
     def batches() -> Batches:
@@ -128,22 +132,29 @@ def samples_of(source: ImageSource, real: ImageSource | None, batch_size: int) -
     return Generated(batches, len(source), facts, labelled=label_map is not None)
 
 
-def _label_map(names: tuple[str, ...], real_names: tuple[str, ...]) -> np.ndarray | None:
-    """The real label of each label [K], or None where one of the sides has no classes."""
+def _label_map(source: ImageSource, real_names: tuple[str, ...]) -> np.ndarray | None:
+    """The real label of each label [K], or None where one of the sides has no classes.
+
+    Names are matched by name. Labels that have none are labels of the real ones, and so are folders called 0, 1, ...
+    where no real class is called by a number.
+    """
+    names = source.class_names
     if min(len(names), len(real_names)) < 2:
         return None
-    if all(name.isdecimal() for name in names) and not set(names) <= set(real_names):
+    named_by_numbers = all(name.isdecimal() for name in names) and not any(name.isdecimal() for name in real_names)
+    if isinstance(source, NumberedImages) or named_by_numbers:
         label_of = {str(label): label for label in range(len(real_names))}
     else:
         label_of = {name: label for label, name in enumerate(real_names)}
-    for name in names:
-        if name not in label_of:
+    assert source.labels is not None  # known of samples
+    for label in np.unique(source.labels):
+        if names[label] not in label_of:
             shown = ", ".join(list(label_of)[:10]) + (", ..." if len(label_of) > 10 else "")
             raise InputError(
-                f"some generated images are of the class {name}, which the real ones lack ({shown}): name the class"
-                " folders alike, or put all images into one folder to leave classes out."
+                f"some generated images are of the class {names[label]}, which the real ones lack ({shown}): name the"
+                " classes alike, or leave them out (one folder for all images, an .npz without labels)."
             )
-    return np.asarray([label_of[name] for name in names], np.int32)
+    return np.asarray([label_of.get(name, -1) for name in names], np.int32)
 
 
 def neighbour_sheet(real: Real, fake: FeatureSet, images: np.ndarray, title: str) -> np.ndarray | None:

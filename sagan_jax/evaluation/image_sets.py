@@ -20,14 +20,18 @@ from sagan_jax.errors import InputError
 
 MOST_CLASSES = 1_000_000
 THREADS = 8  # that load images while the devices work
-IMAGE_KEYS, LABEL_KEYS = ("images", "samples", "arr_0"), ("labels", "arr_1")
+IMAGE_KEYS, LABEL_KEYS, NAMES_KEY = ("images", "samples", "arr_0"), ("labels", "arr_1"), "class_names"
+
+
+class NumberedImages(ArrayImages):
+    """Images whose labels are known, but not what the classes are called; their names are the labels as text."""
 
 
 def open_samples(path: str) -> ImageSource:
     """Images in a folder, a zip archive or an .npz file, exactly as they are.
 
     An .npz has images [N, H, W, 3] uint8 as "images", "samples" or "arr_0", and may have labels [N] as "labels" or
-    "arr_1". Class names of an .npz are the labels as text.
+    "arr_1", and with these the name of each label [K] as "class_names".
 
     Raises:
       InputError: nothing there, or the images are not square, not of one size, or not uint8.
@@ -57,13 +61,14 @@ def _open_npz(path: Path) -> ArrayImages:
         with np.load(path, allow_pickle=False) as stored:
             images = next((stored[key] for key in IMAGE_KEYS if key in stored), None)
             labels = next((stored[key] for key in LABEL_KEYS if key in stored), None)
-            names = ", ".join(stored)
+            class_names = stored.get(NAMES_KEY)
+            keys = ", ".join(stored)
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}: give the path of an .npz, a folder or a zip of images.") from error
     except Exception as error:  # zipfile, zlib and numpy have each errors of their own
         raise InputError(f"{path} is damaged ({error}): write it again.") from error
     if images is None:
-        raise InputError(f"{path} has no array {', '.join(IMAGE_KEYS)}, but {names}: save the images as 'images'.")
+        raise InputError(f"{path} has no array {', '.join(IMAGE_KEYS)}, but {keys}: save the images as 'images'.")
     shape = images.shape
     if images.dtype != np.uint8 or images.ndim != 4 or shape[3] != 3 or shape[1] != shape[2] or not len(images):
         raise InputError(
@@ -72,6 +77,10 @@ def _open_npz(path: Path) -> ArrayImages:
         )
     if labels is None:
         return ArrayImages(str(path), ONE_CLASS, images, np.zeros(len(images), np.int32))
+    return _labelled(path, images, labels, class_names)
+
+
+def _labelled(path: Path, images: np.ndarray, labels: np.ndarray, class_names: np.ndarray | None) -> ArrayImages:
     if (
         labels.shape != (len(images),)
         or labels.dtype.kind not in "iu"
@@ -81,7 +90,16 @@ def _open_npz(path: Path) -> ArrayImages:
             f"{path} has {labels.dtype} labels of shape {labels.shape} for {len(images)} images: they must be whole"
             f" numbers from 0 on (below {MOST_CLASSES:,}), one per image."
         )
-    return ArrayImages(str(path), [str(label) for label in range(labels.max() + 1)], images, labels.astype(np.int32))
+    most, labels = labels.max(), labels.astype(np.int32)
+    if class_names is None:
+        return NumberedImages(str(path), [str(label) for label in range(most + 1)], images, labels)
+    one_each = class_names.ndim == 1 and most < len(np.unique(class_names)) == len(class_names)
+    if class_names.dtype.kind != "U" or not one_each:
+        raise InputError(
+            f"{path} has {class_names.dtype} class_names of shape {class_names.shape} for labels up to {most}: they"
+            " must be text, a name of its own for each label from 0 on."
+        )
+    return ArrayImages(str(path), class_names.tolist(), images, labels)
 
 
 def open_real(data: ConfigDict, name: str) -> ImageSource:

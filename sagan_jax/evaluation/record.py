@@ -1,6 +1,7 @@
 """An evaluation as it is kept and shown: every number with the protocol that it was measured by."""
 
 import dataclasses
+import hashlib
 import json
 import textwrap
 from collections.abc import Iterator
@@ -38,9 +39,14 @@ class Evaluation:
         """Each score by its key."""
         return {score.key: score.value for score in self.scores}
 
-    def value_of(self, kind: str) -> float:
-        """The score of a kind. Raises KeyError if it could not be measured."""
-        return {score.kind: score.value for score in self.scores}[kind]
+    def value_of(self, kind: str) -> float | None:
+        """The score of a kind, or None if it could not be measured."""
+        return next((score.value for score in self.scores if score.kind == kind), None)
+
+    @property
+    def network(self) -> str:
+        """The feature network that the scores were measured in."""
+        return self.protocol["features"]["network"]
 
     def save(self, file: epath.Path) -> None:
         """Writes everything as JSON, for `read_evaluation`."""
@@ -79,11 +85,24 @@ def read_evaluation(file: epath.Path) -> Evaluation:
     try:
         content = json.loads(file.read_text())
         scores = tuple(Score(**score) for score in content["scores"].values())
+        evaluation = Evaluation(scores, content["protocol"], tuple(content["cautions"]), content["seconds"])
         if not all(score.kind in KINDS and isinstance(score.value, float) for score in scores):
             raise ValueError("no scores")
-        return Evaluation(scores, content["protocol"], tuple(content["cautions"]), content["seconds"])
+        if not isinstance(evaluation.network, str):
+            raise ValueError("no feature network")
+        return evaluation
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error!r}): delete it and evaluate again.") from error
+
+
+def result_name(features: str, asked: Any) -> str:
+    """The end of a result file's name, such as "inception2015-768-1f0c2ab4.json".
+
+    Args:
+      features: the feature network.
+      asked: all else that the scores depend on; another protocol has another name, so that none overwrites another's.
+    """
+    return f"{features.replace(':', '-')}-{hashlib.sha256(str(asked).encode()).hexdigest()[:8]}.json"
 
 
 def shown_facts(facts: dict[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,8 +48,9 @@ def reference_features(
     if true_of_all(kept is not None):  # else each would wait for another
         assert kept is not None
         return kept
-    _remove_left_behind(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    of_this_machine = f".{folder.name}.{socket.gethostname()}"  # others may share the disk
+    _remove_left_behind(folder.parent, of_this_machine)
+    partial = folder.with_name(f"{of_this_machine}.{os.getpid()}.partial")
     try:
         batches, title = read_batches(source, indices, batch_size), f"features of {source.name}"
         features = extract_features(
@@ -69,11 +71,21 @@ def reference_features(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _remove_left_behind(folder: Path) -> None:
-    """Removes what killed processes were writing."""
-    for partial in folder.parent.glob(f".{folder.name}.*.partial"):
-        if not Path("/proc", partial.suffixes[-2][1:]).exists():
+def _remove_left_behind(cache: Path, prefix: str) -> None:
+    """Removes what killed processes of this machine were writing."""
+    for partial in cache.glob(f"{prefix}.*.partial"):
+        if not _is_running(partial.suffixes[-2][1:]):
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)  # only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _on_disk(file: Path, shape: tuple[int, int]) -> np.ndarray:
@@ -81,8 +93,9 @@ def _on_disk(file: Path, shape: tuple[int, int]) -> np.ndarray:
     with _as_a_note():
         file.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-        with file.open("rb+") as handle:  # writing to pages without space would kill the process
-            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
+        if hasattr(os, "posix_fallocate"):  # macOS lacks it, and keeps the file as numpy has cut it to size
+            with file.open("rb+") as handle:  # writing to pages without space would kill the process
+                os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
         return array
     return in_memory(shape)
 

@@ -1,4 +1,8 @@
-"""All scores that two sets of features allow, each under a name that says in which features it was measured."""
+"""All scores that two sets of features allow.
+
+The names of distances and of the Inception Score say in which features they were measured; of the others the protocol
+does.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,12 +14,11 @@ from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.frechet import Statistics, frechet_distance, intra_class_distances
 from sagan_jax.metrics.inception_score import inception_score
 from sagan_jax.metrics.kernel_distance import kernel_distance
-from sagan_jax.metrics.label_accuracy import label_accuracy, real_label_accuracy
 from sagan_jax.metrics.neighbours import fidelity
 
-MOST_NEIGHBOURS = 50_000  # features of each kind for precision to coverage
+MOST_FOR_KERNEL, MOST_NEIGHBOURS = 10_000, 50_000  # features of each kind for KID, and for precision to coverage
 FEWEST_NEIGHBOURS, FEWEST_OF_A_CLASS = 10, 4
-SUBSETS, SUBSET_SIZE, SPLITS, PRECISION_K, DENSITY_K = 100, 1000, 10, 3, 5
+SPLITS, PRECISION_K, DENSITY_K = 10, 3, 5
 
 
 # What a score measures, and whether less of it is better.
@@ -73,25 +76,26 @@ def scores_of(
     yield Score("frechet", name("FID"), frechet_distance(gaussian, fake.moments))
     if fake.logits is not None:
         score = inception_score(fake.logits, splits=SPLITS)
-        yield Score(
-            "inception_score",
-            name("IS"),
-            score.mean,
-            score.std,
-            f"over {min(SPLITS, len(fake))} splits",
-        )
+        about = f"over {min(SPLITS, len(fake))} splits"
+        yield Score("inception_score", name("IS"), score.mean, score.std, about)
     if not isinstance(real, FeatureSet):
         return
     if real.spatial is not None and fake.spatial is not None:
-        yield Score(
-            "spatial_frechet", name("sFID"), frechet_distance(real.spatial, fake.spatial), about="of spatial features"
-        )
-    size = min(SUBSET_SIZE, len(real), len(fake))
-    kernel = kernel_distance(real.features, fake.features, subsets=SUBSETS, subset_size=size)
-    yield Score("kernel", name("KID"), kernel.mean, kernel.standard_error, f"over {SUBSETS} subsets of {size:,}")
+        distance = frechet_distance(real.spatial, fake.spatial)
+        yield Score("spatial_frechet", name("sFID"), distance, about="of spatial features")
+    kernel = kernel_distance(real.features[:MOST_FOR_KERNEL], fake.features[:MOST_FOR_KERNEL])
+    num_real, num_fake = min(len(real), MOST_FOR_KERNEL), min(len(fake), MOST_FOR_KERNEL)
+    about = f"over {num_real:,} of each" if num_real == num_fake else f"over {num_real:,} real, {num_fake:,} generated"
+    yield Score("kernel", name("KID"), kernel.value, kernel.standard_error, about)
     count = min(len(real), len(fake), MOST_NEIGHBOURS)
     if count >= FEWEST_NEIGHBOURS:
-        near = fidelity(real.features[:count], fake.features[:count], precision_k=PRECISION_K, density_k=DENSITY_K)
+        near = fidelity(
+            real.features[:count],
+            fake.features[:count],
+            precision_k=PRECISION_K,
+            density_k=DENSITY_K,
+            real_radii=real.squared_radii(count, (PRECISION_K, DENSITY_K)),
+        )
         for kind, value in near._asdict().items():
             k = PRECISION_K if kind in ("precision", "recall") else DENSITY_K
             yield Score(kind, kind, value, about=f"k = {k}, {count:,} of each")
@@ -102,38 +106,20 @@ def scores_of(
 def _class_scores(extractor: Extractor, real: FeatureSet, fake: FeatureSet) -> Iterator[Score]:
     distances = intra_class_distances(real.features, real.labels, fake.features, fake.labels)
     if distances:
-        name, about = (
-            extractor.score_name("intra-class FID"),
-            f"mean over {len(distances)} of {len(np.unique(real.labels))} classes",
+        fewest_real, fewest_fake = (
+            min(np.count_nonzero(features.labels == label) for label in distances) for features in (real, fake)
         )
+        about = (
+            f"mean over {len(distances)} of {len(np.unique(real.labels))} classes,"
+            f" each of at least {fewest_real:,} real, {fewest_fake:,} generated"
+        )
+        name = extractor.score_name("intra-class FID")
         yield Score("intra_class_frechet", name, float(np.mean(list(distances.values()))), about=about)
-    if min(np.unique(real.labels, return_counts=True)[1]) < FEWEST_OF_A_CLASS:
-        return
-    best = real_label_accuracy(real.features, real.labels)
-    accuracy = label_accuracy(real.features, real.labels, fake.features, fake.labels)
-    yield Score("label_accuracy", "label accuracy", accuracy, about=f"real images {best:.1%}")
+    if label_accuracy_is_known(real.labels):
+        accuracy = real.classifier.accuracy(fake.features, fake.labels)
+        yield Score("label_accuracy", "label accuracy", accuracy, about=f"real images {real.held_out_accuracy:.1%}")
 
 
-def cautions(
-    extractor: Extractor, real: FeatureSet | Statistics, fake: FeatureSet, class_names: tuple[str, ...] = ()
-) -> Iterator[str]:
-    """Sentences on what makes the scores less than they seem.
-
-    Args:
-      extractor, real, fake: as in `scores_of`.
-      class_names: of the labels of both, empty where there are none.
-    """
-    dimensions = fake.features.shape[1]
-    for kind, features in (("generated", fake), ("real", real)):
-        if isinstance(features, FeatureSet) and len(features) < dimensions:
-            yield (
-                f"{len(features):,} {kind} images are fewer than the {dimensions:,} dimensions of {extractor.name}:"
-                f" {extractor.score_name('FID')} is too high by far; compare it only with others of as many images"
-            )
-    if class_names and isinstance(real, FeatureSet):
-        for kind, features in (("generated", fake), ("real", real)):
-            present = set(features.labels.tolist())
-            missing = [name for label, name in enumerate(class_names) if label not in present]
-            if missing:
-                more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-                yield f"there are no {kind} images of {', '.join(missing[:3])}{more}"
+def label_accuracy_is_known(real_labels: np.ndarray) -> bool:
+    """Whether there are enough real images of each class that they have, by their labels [N] int."""
+    return bool(np.unique(real_labels, return_counts=True)[1].min() >= FEWEST_OF_A_CLASS)

@@ -1,6 +1,7 @@
 """Passes images through a feature network on all devices and keeps what the metrics need."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from jax.sharding import Mesh
 
 from sagan_jax.errors import InputError
 from sagan_jax.features.extractor import Extractor
+from sagan_jax.metrics import neighbours
+from sagan_jax.metrics.label_accuracy import LinearClassifier, held_out_accuracy
 from sagan_jax.metrics.moments import Moments, merged, moments_of
 from sagan_jax.runtime.image_counter import ImageCounter
 from sagan_jax.runtime.sharding import image_sharding, place, replicated
@@ -19,7 +22,7 @@ MOMENTS_ROWS = 4096  # features per sum, of which there are float64 copies for a
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSet:
-    """What is known of a set of images.
+    """What is known of a set of images; what follows from it is computed when first asked for, and kept.
 
     Attributes:
       features: [N, D] float32; may be mapped from a file.
@@ -37,6 +40,21 @@ class FeatureSet:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    @functools.cached_property
+    def classifier(self) -> LinearClassifier:
+        """Of the labels, learnt from the features."""
+        return LinearClassifier(self.features, self.labels)
+
+    @functools.cached_property
+    def held_out_accuracy(self) -> float:
+        """Of such a classifier, see there."""
+        return held_out_accuracy(self.features, self.labels)
+
+    @functools.cached_property
+    def squared_radii(self) -> Callable[[int, tuple[int, ...]], np.ndarray]:
+        """`neighbours.squared_radii` among the first so many features, for some ks."""
+        return functools.cache(lambda count, ks: neighbours.squared_radii(self.features[:count], ks))
 
 
 def in_memory(shape: tuple[int, int]) -> np.ndarray:

@@ -45,6 +45,16 @@ class Extractor:
     function: Callable[[Any, jax.Array], dict[str, jax.Array]]
     side: int | None = None
 
+    @property
+    def identity(self) -> str:
+        """What the features depend on besides the images, such as "inception2015, legacy, 6726825d0af5...".
+
+        Left out are the weights of the classifier: they follow from the real images, but in their last bits from the
+        machine as well, on which a run that is continued elsewhere must not depend.
+        """
+        facts = self.facts if self.name != "classifier" else {}
+        return ", ".join([self.name, *(facts[part] for part in ("resize", "weights_sha256") if part in facts)])
+
     def score_name(self, standard: str) -> str:
         """What a score that is called `standard` in Inception's 2048 features, such as FID, is called in these."""
         if self.name == "inception2015":

@@ -1,14 +1,18 @@
 """The Frechet distance between Gaussians fitted to features; on Inception's 2048 pooled features it is the FID."""
 
-from typing import NamedTuple, Protocol
+import dataclasses
+import functools
+from typing import Protocol
 
 import numpy as np
 
-from sagan_jax.metrics.moments import moments_of
+from sagan_jax.metrics.moments import moments_of, symmetric_root
+
+FEWEST_WITHIN_A_CLASS = 2  # real and generated images, for a distance between them
 
 
 class Gaussian(Protocol):
-    """Anything with a mean [D] and a covariance [D, D], float64, such as `Moments`."""
+    """Anything with a mean [D], a covariance [D, D] and the symmetric root of it, float64, such as `Moments`."""
 
     @property
     def mean(self) -> np.ndarray: ...
@@ -16,12 +20,21 @@ class Gaussian(Protocol):
     @property
     def covariance(self) -> np.ndarray: ...
 
+    @property
+    def covariance_root(self) -> np.ndarray: ...
 
-class Statistics(NamedTuple):
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
     """A Gaussian of which nothing else is known, such as from another program's file."""
 
     mean: np.ndarray
     covariance: np.ndarray
+
+    @functools.cached_property
+    def covariance_root(self) -> np.ndarray:
+        """See `Moments.covariance_root`."""
+        return symmetric_root(self.covariance)
 
 
 def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
@@ -33,9 +46,7 @@ def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
     Reference: Dowson & Landau 1982; Heusel et al. 2017 (arXiv:1706.08500), eq. 6.
     """
     difference = real.mean - fake.mean
-    values, vectors = np.linalg.eigh(real.covariance)
-    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    inner = root @ fake.covariance @ root
+    inner = real.covariance_root @ fake.covariance @ real.covariance_root
     trace_of_root = np.sqrt(np.maximum(np.linalg.eigvalsh((inner + inner.T) / 2), 0)).sum()
     distance = difference @ difference + np.trace(real.covariance) + np.trace(fake.covariance) - 2 * trace_of_root
     return float(max(distance, 0))
@@ -68,7 +79,7 @@ def intra_class_distances(
     distances = {}
     for label in np.intersect1d(real_labels, fake_labels):
         of_real, of_fake = real[real_labels == label], fake[fake_labels == label]
-        if min(len(of_real), len(of_fake)) < 2:
+        if min(len(of_real), len(of_fake)) < FEWEST_WITHIN_A_CLASS:
             continue
         if min(len(of_real), len(of_fake)) < real.shape[1]:
             distances[int(label)] = frechet_distance_of_few(of_real, of_fake)

@@ -37,22 +37,16 @@ class LinearClassifier:
         best = [np.argmax(piece @ self._weights + self._bias, axis=1) for piece in pieces]
         return self._labels[np.concatenate(best)]
 
-
-def label_accuracy(real: np.ndarray, real_labels: np.ndarray, fake: np.ndarray, fake_labels: np.ndarray) -> float:
-    """Share of generated features that a classifier of the real ones gives their asked-for class.
-
-    Args:
-      real, fake: features [N, D], [M, D].
-      real_labels, fake_labels: [N], [M] int.
-    """
-    return float(np.mean(LinearClassifier(real, real_labels).predict(fake) == fake_labels))
+    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
+        """Share of features [N, D] that are given their class, of labels [N] int."""
+        return float(np.mean(self.predict(features) == labels))
 
 
-def real_label_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
-    """What `label_accuracy` can at best be expected to be: learnt from every other real image, tested on the rest.
+def held_out_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
+    """What generated images can at best be expected to reach: learnt from every other real image, tested on the rest.
 
     Args:
       features: [N, D], in random order.
       labels: [N] int.
     """
-    return label_accuracy(features[::2], labels[::2], features[1::2], labels[1::2])
+    return LinearClassifier(features[::2], labels[::2]).accuracy(features[1::2], labels[1::2])

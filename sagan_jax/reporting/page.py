@@ -10,7 +10,7 @@ import matplotlib
 from etils import epath
 
 from sagan_jax.errors import InputError
-from sagan_jax.evaluation.record import read_evaluation, shown_facts, shown_value
+from sagan_jax.evaluation.record import Evaluation, read_evaluation, shown_facts, shown_value
 from sagan_jax.evaluation.scores import KINDS
 from sagan_jax.reporting.curves import panels
 
@@ -70,17 +70,18 @@ def report_page(workdir: epath.Path) -> str:
 
 
 def _scores(workdir: epath.Path) -> Iterator[str]:
-    """A table of the newest evaluation of each feature network."""
-    newest: dict[str, epath.Path] = {}
-    for file in sorted((workdir / EVALUATIONS).glob("*.json")):
-        newest[file.stem.partition("-")[2]] = file
+    """A table of the newest evaluation in the features of each network: of the last step, then that written last."""
+    newest: dict[str, Evaluation] = {}
+    files = (workdir / EVALUATIONS).glob("*.json")
+    for file in sorted(files, key=lambda file: (file.name.partition("-")[0], file.stat().mtime, file.name)):
+        evaluation = read_evaluation(file)
+        newest[evaluation.network] = evaluation
     yield "<h2>Scores</h2>"
     if not newest:
         yield (
             f"<p>None yet. <code>python -m sagan_jax.evaluate --workdir={_text(str(workdir))}</code> measures some.</p>"
         )
-    for file in newest.values():
-        evaluation = read_evaluation(file)
+    for evaluation in newest.values():
         lines = [
             f"<tr><th>{_text(score.name)} {'↓' if KINDS[score.kind] else '↑'}</th>"
             f'<td class="number">{_text(shown_value(score))}</td><td class="soft">{_text(score.about)}</td></tr>'

@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -19,10 +20,12 @@ from sagan_jax.evaluation.comparison import (
     neighbour_sheet,
     real_images,
 )
-from sagan_jax.evaluation.image_sets import open_real
-from sagan_jax.evaluation.record import Evaluation
-from sagan_jax.evaluation.scores import FEWEST_NEIGHBOURS, KINDS
+from sagan_jax.evaluation.image_sets import open_real, random_order
+from sagan_jax.evaluation.record import Evaluation, result_name
+from sagan_jax.evaluation.scores import FEWEST_NEIGHBOURS, FEWEST_OF_A_CLASS, KINDS, label_accuracy_is_known
 from sagan_jax.features.extractor import CLASSIFIERS, NAMES, Extractor, check_extractor
+from sagan_jax.metrics.frechet import FEWEST_WITHIN_A_CLASS
+from sagan_jax.metrics.neighbours import Fidelity
 from sagan_jax.runtime.checkpoint import BestCheckpoint
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.timing import say
@@ -42,11 +45,13 @@ class Comparison(NamedTuple):
       extractor: the feature network.
       real: real images.
       labelled: whether their classes are those of the samples.
+      seconds: that it took to open both, and to train the network where it is.
     """
 
     extractor: Extractor
     real: ImageSource
     labelled: bool
+    seconds: float
 
 
 def open_comparison(config: ConfigDict, source: ImageSource | ImageStream) -> Comparison | None:
@@ -59,7 +64,7 @@ def open_comparison(config: ConfigDict, source: ImageSource | ImageStream) -> Co
     Raises:
       InputError: something is missing or does not fit.
     """
-    settings = config.eval
+    start, settings = time.perf_counter(), config.eval
     if not settings.features:
         return None
     if not settings.real and not isinstance(source, ImageSource):
@@ -70,15 +75,41 @@ def open_comparison(config: ConfigDict, source: ImageSource | ImageStream) -> Co
     real = open_real(config.data, settings.real) if settings.real else source
     assert isinstance(real, ImageSource)
     labelled = config.model.num_classes > 1 and real.class_names == source.class_names
-    if settings.best in CLASS_KINDS and not labelled:
+    _check_best(config, real, labelled)
+    extractor = extractor_for(settings.features, settings.weights, settings.resize, real)
+    return Comparison(extractor, real, labelled, time.perf_counter() - start)
+
+
+def _check_best(config: ConfigDict, real: ImageSource, labelled: bool) -> None:
+    """Raises InputError where it is known already that `eval.best` cannot be measured."""
+    settings, best = config.eval, config.eval.best
+    count = min(settings.num_real or len(real), len(real))
+    if min(settings.num_samples, count) < FEWEST_NEIGHBOURS and best in Fidelity._fields:
+        raise InputError(f"eval.best = {best!r} needs at least {FEWEST_NEIGHBOURS} images of each kind: use 'frechet'.")
+    if best not in CLASS_KINDS:
+        return
+    if not labelled:
         raise InputError(
-            f"eval.best = {settings.best!r} compares classes, but model.num_classes = {config.model.num_classes}, or"
-            " the real images have other classes: use 'frechet'."
+            f"eval.best = {best!r} compares classes, but model.num_classes = {config.model.num_classes}, or the real"
+            " images have other classes: use 'frechet'."
         )
-    few = min(settings.num_samples, settings.num_real or len(real)) < FEWEST_NEIGHBOURS
-    if few and settings.best in ("precision", "recall", "density", "coverage"):
-        raise InputError(f"eval.best = {settings.best!r} needs at least {FEWEST_NEIGHBOURS} images of each kind.")
-    return Comparison(extractor_for(settings.features, settings.weights, settings.resize, real), real, labelled)
+    if real.labels is None:  # known once they are read
+        return
+    labels = real.labels[random_order(real, count)]
+    if best == "label_accuracy" and not label_accuracy_is_known(labels):
+        raise InputError(
+            f"eval.best = {best!r} needs at least {FEWEST_OF_A_CLASS} real images of each class, but a class has fewer"
+            f" among the {count:,} that are used: use 'frechet', or more real images."
+        )
+    classes = config.model.num_classes
+    of_class = np.bincount(labels, minlength=classes)
+    if config.data.class_sampling == "uniform":
+        of_class = np.minimum(of_class, np.bincount(np.arange(settings.num_samples) % classes, minlength=classes))
+    if best == "intra_class_frechet" and of_class.max() < FEWEST_WITHIN_A_CLASS:
+        raise InputError(
+            f"eval.best = {best!r} needs a class with at least {FEWEST_WITHIN_A_CLASS} real and as many generated"
+            " images: use 'frechet', or raise eval.num_samples and eval.num_real."
+        )
 
 
 class Evaluator:
@@ -93,18 +124,19 @@ class Evaluator:
     """
 
     def __init__(self, config: ConfigDict, comparison: Comparison, sampler: Sampler, writer: RunWriter, mesh: Mesh):
-        settings = config.eval
+        start, settings = time.perf_counter(), config.eval
         self._config, self._sampler, self._writer, self._mesh = config, sampler, writer, mesh
-        self._extractor, images, self._labelled = comparison
+        self._extractor, images, self._labelled, opening = comparison
         batch_size, count = config.sampling.batch_size, settings.num_real or None
         self._real = real_images(self._extractor, images, count, batch_size, settings.cache_dir, mesh)
-        measure = f"{settings.best} in {settings.features} of {settings.num_samples} samples, {self._real.facts}"
+        self._protocol = f"{self._extractor.identity} of {settings.num_samples} samples, {self._real.facts}"
+        measure = f"{settings.best} in {self._protocol}"
         self._best = BestCheckpoint(writer.workdir / BEST, measure, lower_is_better=KINDS[settings.best])
-        self._started, self._seconds = time.perf_counter(), 0.0
+        self._started, self._seconds = start - opening, opening + time.perf_counter() - start
 
     def evaluated(self, step: int) -> bool:
-        """Whether the scores of a step are there."""
-        return evaluation_file(self._writer.workdir, step, self._extractor.name).exists()
+        """Whether the scores of a step, by this protocol, are there."""
+        return self._file(step).exists()
 
     def evaluate(self, step: int, state: TrainState, variables: Tree) -> Evaluation:
         """Scores frozen variables, writes what came out, and keeps the state if it is the best so far."""
@@ -117,18 +149,29 @@ class Evaluator:
         sheet = neighbour_sheet(self._real, fake, images[:SHOWN_SAMPLES], f"step {step:,}")
         if sheet is not None:
             self._writer.picture(step, "neighbours", sheet)
-        best = self._best.save_if_better(step, state, evaluation.value_of(self._config.eval.best))
-        self._seconds += time.perf_counter() - start
-        share = self._seconds / (time.perf_counter() - self._started)
+        now = time.perf_counter()
+        share = (self._seconds + now - start) / (now - self._started)
         values = {f"eval/{name}": value for name, value in evaluation.values.items()}
         self._writer.scalars_once(step, values | {"eval/share_of_time": share})
-        # The last, so that what is written before is made again if the run dies here.
-        file = evaluation_file(self._writer.workdir, step, self._extractor.name)
-        self._writer.file(file, evaluation.encoded())
-        say(f"step {step:,}: scores of {count:,} samples" + (", the best so far" if best else ""))
+        say(f"step {step:,}: scores of {count:,} samples")
         say("\n".join(evaluation.lines()))
         say(f"  evaluation took {share:.1%} of the time so far")
+        self._keep_if_best(step, state, evaluation)
+        # The last, so that what is written before is made again if the run dies here.
+        self._writer.file(self._file(step), evaluation.encoded())
+        self._seconds += time.perf_counter() - start
         return evaluation
+
+    def _keep_if_best(self, step: int, state: TrainState, evaluation: Evaluation) -> None:
+        best = self._config.eval.best
+        score = evaluation.value_of(best)
+        if score is None:
+            say(f"  note: eval.best = {best!r} could not be measured, so this step is not compared with others")
+        elif self._best.save_if_better(step, state, score):
+            say(f"  the best {best} so far: the state is kept in {self._best.folder}")
+
+    def _file(self, step: int) -> epath.Path:
+        return evaluation_file(self._writer.workdir, step, self._extractor.name, self._protocol)
 
     def close(self) -> None:
         """Releases the folder of the best checkpoint."""
@@ -168,9 +211,9 @@ def generated_images(
     return Generated(batches, count, facts, labelled)
 
 
-def evaluation_file(workdir: epath.Path, step: int, features: str, variant: str = "") -> epath.Path:
-    """Where the scores of a step in some features are kept; `variant` tells them from those of the run itself."""
-    return workdir / FOLDER / f"{step:08d}-{features.replace(':', '-')}{variant and '-'}{variant}.json"
+def evaluation_file(workdir: epath.Path, step: int, features: str, asked: Any) -> epath.Path:
+    """Where the scores of a step are kept; `features` and `asked` as for `result_name`."""
+    return workdir / FOLDER / f"{step:08d}-{result_name(features, asked)}"
 
 
 def check_evaluation(config: ConfigDict) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 
 from sagan_jax.errors import InputError
@@ -12,12 +13,15 @@ TORCH_SUFFIXES = (".pth", ".pt", ".th", ".bin")
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file by name; nothing in the file is executed.
+    """All arrays of a file by name, bfloat16 as float32; nothing in the file is executed.
 
     Raises:
       InputError: there is no such file, its kind is unknown, or it is damaged.
     """
-    weights = _read(path)
+    weights = {
+        name: value.astype(np.float32) if value.dtype == ml_dtypes.bfloat16 else value
+        for name, value in _read(path).items()
+    }
     for name, value in weights.items():
         if value.dtype.kind not in "fiub":
             raise InputError(f"the weights {path} are damaged: {name} is {value.dtype}, no numbers; get them again.")

@@ -6,6 +6,7 @@ dictionary of tensors needs, and refuses the file at any other.
 
 import collections
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -13,16 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of files from before torch 1.6
 DTYPES = {
-    "DoubleStorage": "f8",
-    "FloatStorage": "f4",
-    "HalfStorage": "f2",
-    "LongStorage": "i8",
-    "IntStorage": "i4",
-    "ShortStorage": "i2",
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
     "CharStorage": "i1",
     "ByteStorage": "u1",
     "BoolStorage": "?",
@@ -37,11 +40,23 @@ class _StorageType(NamedTuple):
     dtype: np.dtype
 
 
-class _Tensor(NamedTuple):
-    """Where the numbers of a tensor are: in which storage, and how they are laid out there."""
+class _Storage(NamedTuple):
+    """Numbers that are kept apart from the pickle, which says how many there are."""
 
     key: str
     dtype: np.dtype
+    length: int
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.length * self.dtype.itemsize
+
+
+class _Tensor(NamedTuple):
+    """Where the numbers of a tensor are: in which storage, and how they are laid out there."""
+
+    storage: _Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -55,7 +70,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         tensors, storages = (_read_zip if zipfile.is_zipfile(path) else _read_legacy)(path)
-        return {name: _array(tensor, storages[tensor.key]) for name, tensor in tensors.items()}
+        return {name: _array(tensor, storages[tensor.storage.key]) for name, tensor in tensors.items()}
     except (TorchFileError, OSError):
         raise
     except Exception as error:  # unpickling damaged bytes may raise anything
@@ -71,9 +86,13 @@ def _read_zip(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
         folder = pickled[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") != b"little":
             raise TorchFileError("written on a big-endian machine")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise TorchFileError("it is compressed, which torch.save does not do and may grow without end")
         tensors = _tensors_of(_TensorUnpickler(io.BytesIO(archive.read(pickled[0]))).load())
-        keys = {tensor.key for tensor in tensors.values()}
-        return tensors, {key: archive.read(f"{folder}data/{key}") for key in keys}
+        storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+        for key, storage in storages.items():
+            _check_size(storage, archive.getinfo(f"{folder}data/{key}").file_size)
+        return tensors, {key: archive.read(f"{folder}data/{key}") for key in storages}
 
 
 def _read_legacy(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
@@ -88,52 +107,61 @@ def _read_legacy(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
         tensors = _tensors_of(unpickler.load())
         storages = {}
         for key in _TensorUnpickler(file).load():
-            (count,) = struct.unpack("<q", file.read(8))
-            storages[key] = file.read(count * unpickler.dtypes[key].itemsize)
+            (length,) = struct.unpack("<q", file.read(8))
+            storage = unpickler.storages[key]
+            _check_size(storage, length * storage.dtype.itemsize)
+            storages[key] = file.read(length * storage.dtype.itemsize)
         return tensors, storages
+
+
+def _check_size(storage: _Storage, size: int) -> None:
+    if not 0 <= size <= storage.size:
+        raise TorchFileError(f"storage {storage.key} has {size:,} bytes, but {storage.size:,} are declared")
 
 
 class _TensorUnpickler(pickle.Unpickler):
     """Makes `_Tensor`s of what torch pickled, and nothing else.
 
     Attributes:
-      dtypes: of the storages met so far, by key.
+      storages: met so far, by key.
     """
 
     def __init__(self, file: Any):
         super().__init__(file)
-        self.dtypes: dict[str, np.dtype] = {}
+        self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """Called for every function or class that the pickle names, before it can be called."""
         if module == "torch" and name in DTYPES:
-            return _StorageType(np.dtype(DTYPES[name]).newbyteorder("<"))
+            return _StorageType(np.dtype(DTYPES[name]))
+
+        # New ones each time: a pickle may set attributes of what it names, such as the defaults of a function.
+        def rebuilt_tensor(
+            storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+        ) -> _Tensor:
+            return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+        def rebuilt_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
+            return tensor
+
         allowed: dict[tuple[str, str], Callable[..., Any]] = {
             ("collections", "OrderedDict"): collections.OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _rebuilt_tensor,
-            ("torch._utils", "_rebuild_parameter"): _rebuilt_parameter,
+            ("torch._utils", "_rebuild_tensor_v2"): rebuilt_tensor,
+            ("torch._utils", "_rebuild_parameter"): rebuilt_parameter,
         }
         if (module, name) not in allowed:
             raise TorchFileError(f"it asks for {module}.{name}, which tensors do not need: do not trust this file")
         return allowed[module, name]
 
-    def persistent_load(self, pid: Any) -> tuple[str, np.dtype]:
-        """A storage, of which the pickle holds only type and key."""
-        kind, storage_type, key, *_ = pid
+    def persistent_load(self, pid: Any) -> _Storage:
+        """A storage, of which the pickle holds only type, key and length."""
+        kind, storage_type, key, _, length, *_ = pid
         if kind != "storage" or not isinstance(storage_type, _StorageType):
             raise TorchFileError(f"it refers to {kind!r} outside the file")
-        self.dtypes[str(key)] = storage_type.dtype
-        return str(key), storage_type.dtype
-
-
-def _rebuilt_tensor(
-    storage: tuple[str, np.dtype], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
-) -> _Tensor:
-    return _Tensor(*storage, offset, tuple(shape), tuple(strides))
-
-
-def _rebuilt_parameter(tensor: _Tensor, *_: Any) -> _Tensor:
-    return tensor
+        storage = _Storage(str(key), storage_type.dtype, int(length))
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise TorchFileError(f"it declares storage {key} in two ways")
+        return storage
 
 
 def _tensors_of(value: Any) -> dict[str, _Tensor]:
@@ -142,13 +170,20 @@ def _tensors_of(value: Any) -> dict[str, _Tensor]:
         value = value["state_dict"]
     if not isinstance(value, dict):
         raise TorchFileError("it holds no dictionary of tensors")
-    return {str(name): tensor for name, tensor in value.items() if isinstance(tensor, _Tensor)}
+    tensors = {str(name): tensor for name, tensor in value.items() if isinstance(tensor, _Tensor)}
+    if not tensors:
+        raise TorchFileError("its dictionary holds no tensors")
+    return tensors
 
 
 def _array(tensor: _Tensor, storage: bytes) -> np.ndarray:
-    numbers = np.frombuffer(storage, tensor.dtype)[tensor.offset :]
+    dtype = tensor.storage.dtype
+    numbers = np.frombuffer(storage, dtype)[tensor.offset :]
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
-    if min((*tensor.shape, *tensor.strides, tensor.offset, 1)) < 0 or (np.prod(tensor.shape) and last >= len(numbers)):
+    size = math.prod(tensor.shape)
+    if min((*tensor.shape, *tensor.strides, tensor.offset, 1)) < 0 or (size and last >= len(numbers)):
         raise TorchFileError("a tensor reaches beyond its numbers: the file is cut short")
-    strides = tuple(stride * tensor.dtype.itemsize for stride in tensor.strides)
+    if size > len(numbers):
+        raise TorchFileError(f"a tensor of shape {tensor.shape} repeats its {len(numbers):,} numbers")
+    strides = tuple(stride * dtype.itemsize for stride in tensor.strides)
     return np.lib.stride_tricks.as_strided(numbers, tensor.shape, strides, writeable=False).copy()
