@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
@@ -140,23 +139,15 @@ class _RunningMoments:
 def _outputs(
     extractor: Extractor, batches: Iterable[tuple[np.ndarray, np.ndarray]], mesh: Mesh
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Outputs of the network and labels, batch by batch; the devices work while the next batch is made."""
+    """Outputs of the network and labels, batch by batch; one at a time, see `Sampler.freeze`."""
     whole, spread = replicated(mesh), image_sharding(mesh)
     function = jax.jit(extractor.function, in_shardings=(whole, spread), out_shardings=whole)
-    variables, size, waiting = place(whole, extractor.variables), 0, None
+    variables, size = place(whole, extractor.variables), 0
     for images, labels in batches:
         _check_side(extractor, images)
         size = size or -(-len(images) // mesh.devices.size) * mesh.devices.size
-        running = function(variables, place(spread, images[np.arange(size) % len(images)])), labels
-        if waiting:
-            yield _fetched(*waiting)
-        waiting = running
-    if waiting:
-        yield _fetched(*waiting)
-
-
-def _fetched(outputs: Any, labels: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    return {name: np.asarray(values)[: len(labels)] for name, values in outputs.items()}, labels
+        outputs = jax.device_get(function(variables, place(spread, images[np.arange(size) % len(images)])))
+        yield {name: values[: len(labels)] for name, values in outputs.items()}, labels
 
 
 def _check_side(extractor: Extractor, images: np.ndarray) -> None:

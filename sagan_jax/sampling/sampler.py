@@ -66,7 +66,9 @@ class Sampler:
         """
         variables = {"params": self._normalize(params)}
         keys = jax.random.split(stream(seed, "standing statistics"), self.standing_batches)
-        return variables | {"batch_stats": standing_statistics([self._moments(variables, k) for k in keys])}
+        # One after the other: CPU devices whose programs exchange something block each other where several run at once.
+        moments = [jax.block_until_ready(self._moments(variables, key)) for key in keys]
+        return variables | {"batch_stats": standing_statistics(moments)}
 
     def fixed_latents(self, count: int, key: jax.Array, truncation: float = math.inf) -> np.ndarray:
         """[count, Z] float32, normal within +-truncation; the first n are the same for every count >= n."""
