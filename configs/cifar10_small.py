@@ -19,8 +19,8 @@ def get_config() -> ConfigDict:
     config.model.generator.update(channels=32, multipliers=(2, 2, 1, 1), attention=(16,))
     config.model.discriminator.update(channels=32, multipliers=(1, 2, 2, 2), attention=(16,), final_resolution=8)
     config.train.update(steps=4000, batch_size=32, ema_start_step=200)
-    config.optimizer.generator.learning_rate = 2e-4
-    config.optimizer.discriminator.learning_rate = 8e-4
+    config.optimizer.generator.learning_rate = 4e-4
+    config.optimizer.discriminator.learning_rate = 1.6e-3
     config.log.pictures_every_steps = 1000
     config.checkpoint.update(every_steps=1000, keep_every_steps=1000)
     return config
