@@ -1,14 +1,18 @@
 """Kills a run again and again at random moments, and compares what comes out with a run that was left alone.
 
-python bench/soak.py [--kills=30] [--processes=2] [--steps=2500] [--seed=0] [--folder=DIR] [--out=FILE.json]
+PYTHONPATH=. python bench/soak.py [--kills=30] [--processes=2] [--steps=1500] [--seed=0] [--folder=DIR]
+    [--out=bench/results/soak_cpu.json]
 
-The run is a tiny one of the digits, as real processes. Each life of it gets a random while after its first step, or
-fewer, and then one of: SIGKILL to all processes, SIGTERM to one, SIGKILL to one. After the last kill it is left to
-finish. Weights, both optimisers, moving average and metrics must then be those of the undisturbed run, bit for bit.
+The run is a tiny one of the digits, as real processes. Each life of it ends by one of: SIGKILL to all processes,
+SIGTERM to one, SIGKILL to one. That comes while it starts (up to ten seconds after its begin), while it saves (as soon
+as a checkpoint begins to be written), while it draws (as soon as there are metrics that pictures follow), or after up
+to 100 steps. After the last kill it is left to finish. Weights, both optimisers, moving average, metrics and pictures
+must then be those of the undisturbed run, bit for bit.
 """
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import random
@@ -18,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +45,16 @@ CHANGES = (
     "sampling.batch_size=16",
     "sampling.standing_batches=2",
     "log.every_steps=5",
-    "log.pictures_every_steps=1000",
-    "checkpoint.every_steps=50",
+    "log.pictures_every_steps=50",
+    "checkpoint.every_steps=10",
     "faults.join_seconds=30",
     "eval.features=",
 )
+DRAWN_EVERY = 50  # steps, as above
+MOMENTS = ("starting", "saving", "drawing", "stepping")
 WAYS = ("SIGKILL to all", "SIGTERM to one", "SIGKILL to one")
 TIMINGS = {"steps_per_s", "images_per_s", "data_wait"}
-LIMIT = 600  # seconds that a life may take to end by itself
+LIMIT = 3600  # seconds that a life may take to end by itself
 
 
 def main() -> None:
@@ -55,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=0, help="of the kills")
     parser.add_argument("--folder", type=Path, help="for the two runs; by default a temporary one")
     parser.add_argument("--out", type=Path)
@@ -76,7 +83,7 @@ def main() -> None:
         "processes": flags.processes,
         "steps": flags.steps,
         "seed": flags.seed,
-        "ways": dict(collections.Counter(life["way"] for life in lives)),
+        "ways": dict(collections.Counter(f"{life['way']}, {life['moment']}" for life in lives)),
         "longest_end_s": max(life["end_s"] for life in lives),
         "last_statuses": statuses,
         "different": differences(left_alone, killed, flags.steps),
@@ -91,14 +98,20 @@ def main() -> None:
 
 
 def one_life(workdir: Path, flags: argparse.Namespace, chance: random.Random) -> dict[str, Any]:
-    """Starts the run, kills it after a random while, and waits until all its processes have ended."""
-    way, before = chance.choice(WAYS), newest_step(workdir)
-    processes = live(workdir, flags.steps, flags.processes)
-    begin = time.monotonic()
-    # From the middle of starting up to some hundreds of steps after it.
-    patience = chance.choice([chance.uniform(0, 10), chance.uniform(10, 40)])
-    while time.monotonic() - begin < patience and all(process.poll() is None for process in processes):
+    """Starts the run, kills it at a random moment, and waits until all its processes have ended."""
+    way, moment, before = chance.choice(WAYS), chance.choice(MOMENTS), newest_step(workdir)
+    seconds, steps = chance.uniform(0, 10), chance.randint(1, 100)
+    left_behind, row = unfinished(workdir), newest_row(workdir)  # of the life before
+    has_come: dict[str, Callable[[], bool]] = {
+        "starting": lambda: time.monotonic() - begin > seconds,
+        "saving": lambda: bool(unfinished(workdir) - left_behind),
+        "drawing": lambda: is_drawing(workdir, row),
+        "stepping": lambda: newest_row(workdir) >= row + steps,
+    }
+    processes, begin = live(workdir, flags.steps, flags.processes), time.monotonic()
+    while all(process.poll() is None for process in processes) and not has_come[moment]():
         time.sleep(0.01)
+    after = time.monotonic() - begin
     if newest_step(workdir) >= flags.steps:
         raise SystemExit(
             f"the run finished before it could be killed often enough: give more --steps than {flags.steps}"
@@ -113,12 +126,33 @@ def one_life(workdir: Path, flags: argparse.Namespace, chance: random.Random) ->
     assert set(statuses) <= fine, statuses
     return {
         "way": way,
-        "after_s": round(patience, 2),
+        "moment": moment,
+        "after_s": round(after, 2),
         "end_s": round(ended, 1),
         "statuses": statuses,
         "from_step": before,
         "to_step": newest_step(workdir),
     }
+
+
+def unfinished(workdir: Path) -> set[tuple[str, int]]:
+    """Checkpoints being written, or left behind half-written, with their serial numbers on the disk."""
+    with contextlib.suppress(FileNotFoundError):  # one got its name meanwhile
+        return {(path.name, path.stat().st_ino) for path in (workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*")}
+    return set()
+
+
+def is_drawing(workdir: Path, row: int) -> bool:
+    """Whether a life is at a later step than `row`, saved and now drawn."""
+    step = newest_row(workdir)
+    return step > row and step % DRAWN_EVERY == 0 and not (workdir / "samples" / f"{step:08d}.png").exists()
+
+
+def newest_row(workdir: Path) -> int:
+    """Step of the last whole row of the metrics."""
+    file = workdir / "metrics.jsonl"
+    rows = file.read_text().split("\n")[:-1] if file.exists() else []
+    return json.loads(rows[-1])["step"] if rows else 0
 
 
 def live(workdir: Path, steps: int, count: int) -> list[subprocess.Popen]:
@@ -178,7 +212,11 @@ def differences(first: Path, second: Path, steps: int) -> list[str]:
     ]
     rows = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (first, second)]
     values = [[{k: v for k, v in row.items() if k not in TIMINGS} for row in each] for each in rows]
-    return found + (["metrics.jsonl"] if values[0] != values[1] else [])
+    found += ["metrics.jsonl"] if values[0] != values[1] else []
+    for kind in ("samples", "attention"):
+        pictures = [{file.name: file.read_bytes() for file in (run / kind).iterdir()} for run in (first, second)]
+        found += [kind] if pictures[0] != pictures[1] else []
+    return found
 
 
 if __name__ == "__main__":

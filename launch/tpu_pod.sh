@@ -65,8 +65,13 @@ provide_pod() {
     case "$(state)" in
       READY) return ;;
       NONE) create || failed "the pod cannot be asked for" ;;
-      FAILED) tpus queued-resources delete --force --quiet && failed "the request for the pod was turned down" ;;
-      SUSPENDED | PREEMPTED | TERMINATED) failures=0; tpus queued-resources delete --force --quiet || true ;;
+      FAILED)
+        tpus queued-resources delete --force --quiet || true
+        failed "the request for the pod was turned down"
+        ;;
+      SUSPENDED | PREEMPTED | TERMINATED)
+        if tpus queued-resources delete --force --quiet; then failures=0; else failed "the old pod stays"; fi
+        ;;
       UNKNOWN) failed "gcloud does not tell the state of the pod" ;;
       *) ;; # queued, being made, being taken away
     esac
@@ -95,7 +100,7 @@ train() {
   on_all "$stop; cd sagan_jax && (echo \$BASHPID >$pid; exec .venv/bin/python -m sagan_jax.main$(printf ' %q' "$@")); \
 printf '\\nsagan_jax ended with %s\\n' \$?" | tee "$scratch/log" || true
   local known
-  for known in 75 2 3 76; do # stopped and saved comes first: whatever else there was, running again is right
+  for known in 75 2 3 76 143; do # stopped and saved comes first: whatever else there was, running again is right
     if grep -qx "sagan_jax ended with $known" "$scratch/log"; then return "$known"; fi
   done
   # None at all: the connection is lost, mostly with the machines. 1: the first failure, or the others were lost.
@@ -123,7 +128,7 @@ while :; do
   if copy_code; then status=0; train "$@" || status=$?; fi
   if [[ $((SECONDS - begin)) -gt 600 ]]; then failures=0; fi
   case "$status" in
-    75 | 76) echo "stopped with status $status: starting again" >&2 ;;
+    75 | 76 | 143) echo "stopped with status $status: starting again" >&2 ;;
     1) failed "copying or training failed: starting again" ;;
     *) exit "$status" ;;
   esac

@@ -26,8 +26,11 @@ class FailedError(RuntimeError):
     """Something around the program failed, and the same again may succeed: a full disk, a machine that is gone."""
 
 
-class StoppedError(Exception):
-    """The run was asked to stop; what it has done is saved."""
+class StoppedError(BaseException):
+    """The run was asked to stop; what it has done is saved.
+
+    No Exception, as KeyboardInterrupt is none: nothing on the way is to take it for a failure that one can live with.
+    """
 
 
 def exit_status(program: Callable[[], None]) -> int:

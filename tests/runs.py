@@ -38,7 +38,7 @@ def start(workdir, steps, *more, process=None, **options):
     return start_program("main", *more, process=process, **options)
 
 
-def start_program(name, *flags, devices=2, process=None, before=(), environment=None, output=subprocess.PIPE):
+def start_program(name, *flags, devices=2, process=None, before=(), environment=None, output=subprocess.PIPE, first=""):
     """A program of the package.
 
     Args:
@@ -49,6 +49,7 @@ def start_program(name, *flags, devices=2, process=None, before=(), environment=
       before: a command that the program is an argument of.
       environment: more variables.
       output: where what it says goes.
+      first: Python code that it runs before.
     """
     if process:
         port, count, index = process
@@ -62,14 +63,16 @@ def start_program(name, *flags, devices=2, process=None, before=(), environment=
         "PYTHONUNBUFFERED": "1",
         **(environment or {}),
     }
-    command = [*before, sys.executable, "-m", f"sagan_jax.{name}", *flags]
+    begin = f"{first}\nimport runpy\nrunpy.run_module('sagan_jax.{name}', run_name='__main__', alter_sys=True)"
+    module = ["-c", begin] if first else ["-m", f"sagan_jax.{name}"]
+    command = [*before, sys.executable, *module, *flags]
     pipes = {"stdout": output, "stderr": subprocess.STDOUT, "text": True}
     STARTED.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
     return STARTED[-1]
 
 
-def start_several(workdir, steps, count, *more):
-    return in_several(count, lambda process: start(workdir, steps, *more, process=process))
+def start_several(workdir, steps, count, *more, **options):
+    return in_several(count, lambda process: start(workdir, steps, *more, process=process, **options))
 
 
 def in_several(count, begin):

@@ -8,6 +8,10 @@ import pytest
 from runs import config_for
 
 from sagan_jax.errors import DivergedError
+from sagan_jax.runtime.interruption import StopRequest
+from sagan_jax.runtime.watchdog import Watchdog
+from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.divergence import Rollbacks
 from sagan_jax.training.loop import prepare, train, train_and_evaluate
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
@@ -19,6 +23,10 @@ def broken(state, network):
     return state
 
 
+def train_on(run, state):
+    return train(run, state, StopRequest(), Watchdog(0))
+
+
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_a_network_that_diverges_is_named_and_its_state_kept(tmp_path, network):
     config = config_for(4)
@@ -26,9 +34,11 @@ def test_a_network_that_diverges_is_named_and_its_state_kept(tmp_path, network):
     run, state = prepare(config, tmp_path)
     run.checkpoints.save(0, state)
     with pytest.raises(DivergedError, match=r"is nan at step 1 \(the newest checkpoint is that of step 0\)") as caught:
-        train(run, broken(state, network))
-    # The images of a broken generator break the discriminator in the same step.
-    assert str(caught.value).startswith("the discriminator has diverged: d_loss")
+        train_on(run, broken(state, network))
+    # The images of a broken generator break the discriminator in the same step, but not what it says of real ones.
+    sign = {"generator": "fake_logits", "discriminator": "real_logits"}[network]
+    assert str(caught.value).startswith(f"the {network} has diverged: {sign} is nan")
+    assert "or let it go back with faults.on_nan=rollback" in str(caught.value)
     run.close()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()] == ["0"]
     assert (tmp_path / "diverged" / "00000004").is_dir()
@@ -52,7 +62,7 @@ def test_a_run_that_goes_back_takes_other_steps_and_remembers_it(tmp_path, capsy
             if steps == stops[0] and "back" in name:
                 run.save(0, state, for_sure=True)
                 state = broken(state, "generator")
-            state = train(run, state)
+            state = train_on(run, state)
             run.close()
         states.append(jax.device_get(state))
     jax.tree.map(np.testing.assert_array_equal, states[1], states[2])
@@ -69,6 +79,27 @@ def test_a_run_goes_back_only_so_often(tmp_path):
     config = config_for(4)
     config.faults.update(on_nan="rollback", most_rollbacks=2)
     config.optimizer.discriminator.learning_rate = 1e30
-    with pytest.raises(DivergedError, match="after going back 2 times"):
+    with pytest.raises(DivergedError, match="after going back 2 times.*compute_dtype=float32.$"):
         train_and_evaluate(config, str(tmp_path))
     assert len(json.loads((tmp_path / "rollbacks.json").read_text())) == 2
+
+
+def test_weights_of_no_use_are_never_saved(tmp_path):
+    """The update of the first step breaks them; its metrics are those from before."""
+    config = config_for(2)
+    config.checkpoint.every_steps = 1
+    config.optimizer.generator.learning_rate = 1e38
+    with pytest.raises(DivergedError, match="the generator has diverged: its weights are infinite .* at step 1 "):
+        train_and_evaluate(config, str(tmp_path))
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert (tmp_path / "diverged" / "00000001").is_dir()
+
+
+@pytest.mark.parametrize(("saved", "kept"), [(None, []), (0, [0]), (8, [0, 8]), (20, [0, 8, 12])])
+def test_only_what_a_run_has_really_gone_through_counts(tmp_path, saved, kept):
+    """Times gone back that an attempt without a checkpoint left behind, or that are later than the newest, do not."""
+    file = tmp_path / "rollbacks.json"
+    file.write_text(json.dumps([{"step": step, "reason": ""} for step in (0, 8, 12)]))
+    keys = [Rollbacks(RunWriter(tmp_path, saved or 0), step).key(0) for step in (saved, 20)]
+    assert [entry["step"] for entry in json.loads(file.read_text())] == kept
+    assert jax.random.key_data(keys[0]).tolist() == jax.random.key_data(keys[1]).tolist()

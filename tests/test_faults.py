@@ -1,28 +1,31 @@
-"""What goes wrong around a run: damaged checkpoints, files that cannot be written, processes that hang."""
+"""What goes wrong around a run: damaged checkpoints and records, clocks, processes that hang, signals."""
 
+import functools
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax
 import numpy as np
 import pytest
 from conftest import ROOT
-from etils import epath
 from PIL import Image
 from runs import config_for, newest_state
 
 from sagan_jax import prepare as prepare_program
-from sagan_jax.errors import HUNG, FailedError, InputError
-from sagan_jax.runtime import lock
-from sagan_jax.runtime.checkpoint import BestCheckpoint, Checkpoints
-from sagan_jax.runtime.journal import Journal
+from sagan_jax.errors import HUNG, FailedError, InputError, StoppedError
+from sagan_jax.runtime.checkpoint import BestCheckpoint, Checkpoints, SavedCheckpoints
 from sagan_jax.runtime.processes import join_processes
 from sagan_jax.runtime.sharding import make_mesh, replicated
-from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.runtime.timing import Progress
+from sagan_jax.runtime.watchdog import Watchdog
+from sagan_jax.training import loop
 from sagan_jax.training.loop import prepare, train_and_evaluate
+from sagan_jax.training.reports import Reports
 from sagan_jax.training.trained import open_trained
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
@@ -119,6 +122,37 @@ def test_a_damaged_best_checkpoint_does_not_stop_the_run(tmp_path, capsys):
     assert "the checkpoint of step 5 is damaged" in capsys.readouterr().err
 
 
+def test_a_best_checkpoint_from_before_a_run_went_back_gives_way(tmp_path):
+    """Orbax takes none that is not later than all others, and says so only by what it returns."""
+    best = BestCheckpoint(tmp_path / "best", "frechet", lower_is_better=True)
+    assert best.save_if_better(6, state_of(6), 3.0)
+    assert not best.save_if_better(6, state_of(6), 3.0)  # a finished run that is scored again
+    assert best.save_if_better(6, state_of(7), 3.5)
+    assert best.save_if_better(5, state_of(5), 4.0)
+    assert (best.steps(), best.score()) == ([5], 4.0)
+    assert best.damage(5) is None
+    best.close()
+
+
+def test_a_save_that_orbax_skips_has_failed(tmp_path, capsys):
+    checkpoints = Checkpoints(tmp_path, keep=3, keep_every_steps=100)
+    for step in (3, 2):
+        checkpoints.save(step, state_of(step))
+    assert checkpoints.failed
+    assert "could not save into" in capsys.readouterr().err
+    checkpoints.close()
+
+
+def test_a_seal_is_given_to_what_is_written_and_to_nothing_else(tmp_path):
+    save_three(tmp_path)
+    (tmp_path / "2" / "seal.json").unlink()
+    flip_a_byte(tmp_path / "2")
+    checkpoints = Checkpoints(tmp_path, keep=3, keep_every_steps=100)
+    checkpoints.save(4, state_of(4))
+    checkpoints.close()
+    assert [checkpoints.damage(step) for step in (2, 3, 4)] == ["seal.json is missing", None, None]
+
+
 def test_a_best_state_that_cannot_be_kept_does_not_stop_the_run(tmp_path, capsys):
     best = BestCheckpoint(tmp_path / "best", "frechet", lower_is_better=True)
     (tmp_path / "best").rmdir()
@@ -140,26 +174,6 @@ def test_samples_are_not_made_of_a_damaged_checkpoint(tmp_path):
     flip_a_byte(tmp_path / "checkpoints" / "0")
     with pytest.raises(InputError, match=r"checkpoint 0 of .* is damaged \(.* has changed\): choose another"):
         open_trained(str(tmp_path), "newest", make_mesh())
-
-
-def test_lines_wait_until_they_can_be_written(tmp_path, capsys):
-    file = tmp_path / "metrics.jsonl"
-    file.symlink_to("/dev/full")  # where every write fails for lack of space
-    journal = Journal(file)
-    for line in "abc":
-        journal.append(line)
-    assert capsys.readouterr().err.count("cannot be written (No space left on device)") == 1
-    file.unlink()
-    journal.append("d")
-    assert journal.lines() == ["a", "b", "c", "d"]
-
-
-def test_pictures_that_cannot_be_written_do_not_end_a_run(tmp_path, capsys):
-    writer = RunWriter(tmp_path, 0)
-    (tmp_path / "samples").write_text("in the way")
-    writer.picture(1, "samples", np.zeros((4, 4, 3), np.uint8))
-    writer.close()
-    assert "samples/00000001.png could not be written" in capsys.readouterr().err
 
 
 class JumpingClock:
@@ -210,8 +224,10 @@ def test_the_watchdog_ends_a_process_that_hangs_and_says_where():
         "import time; from sagan_jax.runtime.watchdog import Watchdog\n"
         "def stuck(): time.sleep(60)\n"
         "with Watchdog(1.0) as watchdog:\n"
-        "    for _ in range(4): watchdog.sign_of_life(); time.sleep(0.5)\n"
-        "    with watchdog.paused(): time.sleep(2.5)\n"
+        "    time.sleep(2.5)  # before the first sign it is patient\n"
+        "    with watchdog.steps():\n"
+        "        for _ in range(4): watchdog.sign_of_life(); time.sleep(0.5)\n"
+        "    time.sleep(2.5); watchdog.sign_of_life()\n"
         "    print('still here', flush=True); stuck()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -220,22 +236,63 @@ def test_the_watchdog_ends_a_process_that_hangs_and_says_where():
     )
     assert result.returncode == HUNG
     assert result.stdout == "still here\n"
-    assert "no step was finished for more than faults.hang_seconds = 1" in result.stderr
+    assert "nothing was finished for more than 1 seconds (faults.hang_seconds = 1 between two steps" in result.stderr
     assert "in stuck" in result.stderr
 
 
-def test_a_lock_in_a_bucket_is_kept_fresh_and_outlives_nobody(tmp_path, monkeypatch):
-    """The same on a disk, where it is quicker."""
-    monkeypatch.setattr(lock, "BEAT", 0.3)
-    monkeypatch.setattr(lock, "STALE_AFTER", 2.5)
-    monkeypatch.setattr(lock, "is_remote", lambda path: True)
-    folder = epath.Path(tmp_path)
-    with lock.alone(folder), pytest.raises(InputError, match="is in use by another run .process"), lock.alone(folder):
-        raise AssertionError("both have it")
-    assert not (folder / lock.LOCK_FILE).exists()
-    (folder / lock.LOCK_FILE).write_text('{"owner": "a run that was killed"}')
-    with lock.alone(folder):
-        assert "killed" not in (folder / lock.LOCK_FILE).read_text()
+def test_a_run_that_hangs_ends_soon(tmp_path, monkeypatch):
+    """Between two steps; starting and compiling may take longer."""
+    ended, statuses, calls = threading.Event(), [], itertools.count(1)
+
+    def end(status):
+        statuses.append(status)
+        ended.set()
+
+    def stuck(progress, steps):
+        if next(calls) == 3:
+            assert ended.wait(20)
+            raise TimeoutError
+
+    monkeypatch.setattr(Progress, "advance", stuck)
+    monkeypatch.setattr(loop, "Watchdog", functools.partial(Watchdog, end=end))
+    config = config_for(4)
+    config.faults.hang_seconds = 3.0
+    with pytest.raises(TimeoutError):
+        train_and_evaluate(config, str(tmp_path))
+    assert statuses == [HUNG]
+
+
+def signal_in(monkeypatch, owner, name):
+    """A SIGTERM to this process as soon as something is called, once."""
+    called, function = [], getattr(owner, name)
+
+    def signalled(*given, **named):
+        if not called:
+            called.append(name)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return function(*given, **named)
+
+    monkeypatch.setattr(owner, name, signalled)
+
+
+def test_a_signal_while_no_steps_are_taken_loses_nothing(tmp_path, monkeypatch):
+    """At the start, in the step, and at the end, where the pictures are made again by the next start."""
+    config = config_for(2)
+    for owner, name, said, saved in (
+        (loop, "announce", "while no steps were taken", None),
+        (Reports, "note", "stopped and saved after step 1 of 2", 1),
+        (loop, "finish", "while no steps were taken", 2),
+    ):
+        with monkeypatch.context() as patched:
+            signal_in(patched, owner, name)
+            with pytest.raises(StoppedError, match=said):
+                train_and_evaluate(config, str(tmp_path))
+        steps = SavedCheckpoints(tmp_path / "checkpoints").steps()
+        assert (max(steps) if steps else None) == saved
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not (tmp_path / "samples" / "00000002.png").exists()
+    train_and_evaluate(config, str(tmp_path))
+    assert (tmp_path / "samples" / "00000002.png").exists()
 
 
 @pytest.mark.parametrize(

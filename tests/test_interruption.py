@@ -13,6 +13,8 @@ import time
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
+from PIL import Image
 from runs import (
     LIMIT,
     STARTED,
@@ -30,10 +32,11 @@ from runs import (
     wait_until,
 )
 
+from sagan_jax import prepare as prepare_program
+from sagan_jax.errors import HUNG, RUN_AGAIN
 from sagan_jax.runtime.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.slow
-RUN_AGAIN = 75  # an exit status
 
 
 STEPS = 40
@@ -85,6 +88,56 @@ def test_a_second_interrupt_stops_at_once(tmp_path):
     assert "stopped at once" in output
 
 
+def test_a_second_interrupt_does_not_wait_for_a_save(tmp_path):
+    """That of a slow bucket, say."""
+    program = (
+        "import contextlib, sys, time, jax.numpy as jnp\n"
+        "from sagan_jax.errors import exit_status\n"
+        "from sagan_jax.runtime import checkpoint\n"
+        "from sagan_jax.runtime.interruption import StopRequest\n"
+        "checkpoint.seal = lambda *_: time.sleep(60)\n"
+        "def program():\n"
+        "    with contextlib.ExitStack() as opened:\n"
+        "        request = opened.enter_context(StopRequest())\n"
+        "        opened.enter_context(request.steps())\n"
+        "        checkpoints = checkpoint.Checkpoints(sys.argv[1], 3, 100)\n"
+        "        opened.callback(checkpoints.close)\n"
+        "        checkpoints.save(1, {'weights': jnp.ones((8, 8))})\n"
+        "        print('saving', flush=True)\n"
+        "        time.sleep(60)\n"
+        "sys.exit(exit_status(program))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "checkpoints")],
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    STARTED.append(process)
+    assert any(line == "saving\n" for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    assert any("SIGINT: saving after this step" in line for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    (status,), (output,) = ended(process)
+    assert status == 130
+    assert "stopped at once: run the same command again" in output
+    assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_signal_while_a_run_starts_ends_it_at_once(tmp_path, joined):
+    """Also where JAX has caught SIGTERM before, as in a Slurm job of one task."""
+    (process,) = in_several(1, lambda process: start(tmp_path, 10**6, process=process if joined else None))
+    wait_until((tmp_path / ".lock").exists)
+    process.send_signal(signal.SIGTERM)
+    (status,), (output,) = ended(process)
+    assert status == RUN_AGAIN, output
+    assert "SIGTERM: nothing is left to save" in output
+    assert "\nstep" not in output
+
+
 def test_a_second_run_in_the_same_workdir_is_refused(tmp_path):
     first = start(tmp_path, 10**6)
     wait_for_step(tmp_path, 1)
@@ -111,7 +164,9 @@ def two_processes(four_processes, tmp_path_factory):
     """The same, gone on with by two."""
     workdir = tmp_path_factory.mktemp("two") / "run"
     shutil.copytree(four_processes, workdir)
-    statuses, outputs = ended(*start_several(workdir, 8, 2))
+    # The state spread over the devices of both; by itself only larger arrays are.
+    spread = "from sagan_jax.runtime import sharding; sharding.SMALLEST_SHARDED = 1"
+    statuses, outputs = ended(*start_several(workdir, 8, 2, "--config.mesh.fsdp=4", first=spread))
     assert statuses == [0] * 2, outputs
     assert "continuing at step 5 of 8" in outputs[0]
     return workdir
@@ -155,9 +210,12 @@ def test_two_processes_score_like_one(two_processes, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path, number):
-    processes = start_several(tmp_path, 10**6, 2)
-    wait_for_step(tmp_path, 3)
+def test_a_signal_to_one_process_stops_all_after_the_same_step(two_processes, tmp_path, number):
+    """In a run that was continued, which draws and saves after each step, so it comes in the middle of that."""
+    shutil.copytree(two_processes, tmp_path, dirs_exist_ok=True)
+    often = ("--config.log.pictures_every_steps=1", "--config.checkpoint.every_steps=1")
+    processes = start_several(tmp_path, 10**6, 2, *often)
+    wait_for_step(tmp_path, 13)
     processes[1].send_signal(number)
     statuses, outputs = ended(*processes)
     assert statuses == [RUN_AGAIN] * 2, outputs
@@ -266,3 +324,62 @@ def test_the_others_end_when_a_process_is_lost(tmp_path, number):
     assert time.monotonic() - begin < 60
     processes[1].kill()
     ended(processes[1])
+
+
+def test_all_end_when_one_process_of_two_hangs(tmp_path):
+    """In Python, where its heartbeat goes on."""
+    hanging = (
+        "import time\n"
+        "from sagan_jax.runtime.timing import Progress\n"
+        "def stuck(progress, steps):\n"
+        "    time.sleep(0 if progress.__dict__.setdefault('left', 4) else 600)\n"
+        "    progress.left -= 1\n"
+        "Progress.advance = stuck\n"
+    )
+    processes = in_several(
+        2,
+        lambda process: start(
+            tmp_path,
+            10**6,
+            f"--config.faults.hang_seconds={(60, 6)[process[2]]}",  # so that it is the one that hangs which tells
+            process=process,
+            first=hanging if process[2] else "",
+        ),
+    )
+    wait_for_step(tmp_path, 3)
+    begin = time.monotonic()
+    statuses, outputs = ended(*processes)
+    assert statuses[1] == HUNG, outputs
+    assert statuses[0] not in (0, 2, RUN_AGAIN), outputs
+    assert "in stuck" in outputs[1]
+    assert time.monotonic() - begin < 60
+
+
+def test_all_end_when_one_process_of_two_reads_a_damaged_record(tmp_path):
+    """On a disk of its own."""
+    folders = [tmp_path / "data", tmp_path / "copy"]
+    (tmp_path / "images").mkdir()
+    for i in range(64):
+        image = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / "images" / f"{i}.png")
+    arguments = [f"--source={tmp_path / 'images'}", f"--out={folders[0]}", "--resolution=16", "--workers=1"]
+    assert prepare_program.main(arguments) == 0
+    shutil.copytree(*folders)
+    (shard,) = folders[1].glob("*.array_record")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    shard.write_bytes(data)
+    flags = ("--config.model.num_classes=0", "--config.data.residency=host")
+    processes = in_several(
+        2,
+        lambda process: start(
+            tmp_path / "run", 10**6, *flags, f"--config.data.source=prepared:{folders[process[2]]}", process=process
+        ),
+    )
+    (status,), (output,) = ended(processes[1])
+    assert status == 2, output
+    assert f"{shard.name} is damaged" in output
+    begin = time.monotonic()
+    (status,), (output,) = ended(processes[0])
+    assert status not in (0, 2, RUN_AGAIN), output
+    assert time.monotonic() - begin < 60

@@ -155,17 +155,22 @@ SLURM = {
     "bad input, and another lost it": ([2, 134], 2, False),
     "diverged, and another lost it": ([134, 3], 3, False),
     "stopped, and one could not join": ([75, 2], 0, True),
+    "stopped while the processes were joining": ([143, 1], 0, True),
     "failed": ([1, 0], 1, False),
+    "failed later": ([1, 134], 0, True),
+    "bad input later": ([2, 134], 2, False),
+    "finished later": ([0, 0], 0, False),
 }
 
 
 @pytest.mark.parametrize("case", SLURM)
 def test_slurm_requeues_what_can_go_on(programs, case):
     statuses, status, requeued = SLURM[case]
+    since = {"SECONDS": "600"} if case.endswith(" later") else {}  # where bash begins to count
     fake(programs, "srun", TASKS.format(tasks=len(statuses), folder=programs))
     fake(programs, "scontrol", "")
     fake(programs, "python", f"statuses=({' '.join(map(str, statuses))}); exit ${{statuses[$SLURM_PROCID]}}")
-    result = launch("slurm.sbatch", *FLAGS, SLURM_JOB_ID="7", SAGAN_PYTHON=str(programs / "python"))
+    result = launch("slurm.sbatch", *FLAGS, SLURM_JOB_ID="7", SAGAN_PYTHON=str(programs / "python"), **since)
     assert result.returncode == status, result.stderr
     assert ("scontrol requeue 7" in (programs / "calls").read_text()) == requeued
 
@@ -203,6 +208,7 @@ PODS = {
     "stopped, then finished": ("ACTIVE READY", ["75 75", "0 0"], 2, 0),
     "hung, then finished": ("ACTIVE READY", ["76 134", "0 0"], 2, 0),
     "lost, then finished": ("ACTIVE READY", ["-", "0 0"], 2, 0),
+    "stopped while joining, then finished": ("ACTIVE READY", ["143 1", "0 0"], 2, 0),
     "one lost and connected again": ("ACTIVE READY", ["75 2", "0 0"], 2, 0),
     "taken away, then finished": ("SUSPENDED -", ["-", "0 0"], 2, 0),
     "taken away, which the request does not say yet": ("ACTIVE PREEMPTED", ["-", "0 0"], 2, 0),
@@ -245,16 +251,20 @@ def test_a_pod_is_used_again_until_the_run_is_finished(programs, case):
 
 
 UNREACHABLE = {
-    "scp": "*queued-resources*describe*) echo ACTIVE ;; *describe*) echo READY ;;",
-    "describe": "",
-    "create": "*describe*) echo NOT_FOUND >&2; exit 1 ;;",
-    "delete": '*describe*) echo FAILED; echo "refused by quota" >&2 ;; *delete*) exit 0 ;;',
+    # what is tried again, and what gcloud does
+    "copying fails": ("scp", "*queued-resources*describe*) echo ACTIVE ;; *describe*) echo READY ;;"),
+    "gcloud does not answer": ("describe", ""),
+    "nothing can be asked for": ("create", "*describe*) echo NOT_FOUND >&2; exit 1 ;;"),
+    "requests are turned down": ("delete", "*describe*) echo FAILED ;; *delete*) exit 0 ;;"),
+    "one is turned down and stays": ("delete", "*describe*) echo FAILED ;;"),
+    "a pod was taken away and stays": ("delete", "*describe*) echo SUSPENDED ;;"),
 }
 
 
-@pytest.mark.parametrize("failing", UNREACHABLE)
-def test_a_pod_that_cannot_be_had_is_given_up(programs, failing):
-    fake(programs, "gcloud", f'case "$*" in {UNREACHABLE[failing]} *{failing}*) echo refused >&2; exit 255 ;; esac')
+@pytest.mark.parametrize("case", UNREACHABLE)
+def test_a_pod_that_cannot_be_had_is_given_up(programs, case):
+    failing, answers = UNREACHABLE[case]
+    fake(programs, "gcloud", f'case "$*" in {answers} *{failing}*) echo refused >&2; exit 255 ;; esac')
     result = launch("tpu_pod.sh", *FLAGS, RETRIES="2")
     assert result.returncode == 1
     assert (programs / "calls").read_text().count(f" {failing} ") == 3
@@ -304,8 +314,16 @@ def test_the_machines_of_a_pod_stop_what_runs_before_they_start(programs, tmp_pa
 
 def test_the_jobset_fits_the_schema_and_the_exit_statuses():
     validate = pytest.importorskip("kubernetes_validate").validate
+    models = pytest.importorskip("kubeflow_trainer_api.models")
     jobset = yaml.safe_load((LAUNCH / "gke_jobset.yaml").read_text())
     assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    # These models are made from the JobSet's schema; a field that it does not know is not among what comes out.
+    known = models.JobsetV1alpha2JobSet.from_dict(jobset).to_dict()
+    assert [{**part, "template": None} for part in known["spec"].pop("replicatedJobs")] == [
+        {**part, "template": None} for part in jobset["spec"]["replicatedJobs"]
+    ]
+    others = {name: part for name, part in jobset["spec"].items() if name != "replicatedJobs"}
+    assert known == jobset | {"spec": others}
     (part,) = jobset["spec"]["replicatedJobs"]
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "slice"}} | part["template"]
     validate(job, "1.31", strict=True)

@@ -76,6 +76,11 @@ class ImageFiles:
         digest.update(self.labels.tobytes())
         return digest.hexdigest()
 
+    def sizes(self) -> list[int]:
+        """Bytes of each image file; -1 in a bucket, which would have to be asked for each, and where a file is gone."""
+        places = zip(self._parts, self._names, strict=True)
+        return [self._containers[part].size(self._wrappers[part] + name) for part, name in places]
+
     def _root_file(self, name: str, part_of: dict[str, int]) -> bytes | None:
         """A file that describes the whole data set, if there is one; only possible where it is in one piece."""
         if name not in part_of:
@@ -96,9 +101,9 @@ def open_files(path: str, resolution: int) -> Decoded:
         files = ImageFiles([path])
     except InputError as error:
         raise InputError(f"data.source = 'folder:{path}': {error}") from error
-    return Decoded(
-        f"folder:{path} {files.identity()[:12]}", files.class_names, files.labels, len(files), files.file, resolution
-    )
+    # By names, classes and sizes, wherever they lie: to read all files at every start would take too long.
+    identity = hashlib.sha256(f"{files.identity()} {files.sizes()}".encode()).hexdigest()[:12]
+    return Decoded(f"folder:{identity}", files.class_names, files.labels, len(files), files.file, resolution)
 
 
 class _Folder:
@@ -115,6 +120,10 @@ class _Folder:
             below = f"{below}/" if below else ""
             found += [below + name for name in files] + [f"{below}{name}/" for name in folders]
         return found
+
+    def size(self, name: str) -> int:
+        path = self.path / name
+        return path.stat().length if not is_remote(path) and path.exists() else -1
 
     def read(self, name: str) -> bytes:
         path = self.path / name
@@ -137,6 +146,9 @@ class _Zip:
 
     def names(self) -> list[str]:
         return self._archive().namelist()
+
+    def size(self, name: str) -> int:
+        return self._archive().getinfo(name).file_size
 
     def read(self, name: str) -> bytes:
         return self._archive().read(name)

@@ -1,8 +1,6 @@
 """Checkpoints with Orbax: saved in the background, atomically, sealed; the newest, milestones and the best are kept."""
 
 import contextlib
-import os
-import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +11,19 @@ from etils import epath
 
 from sagan_jax.errors import FailedError, InputError
 from sagan_jax.runtime.processes import as_the_first, is_first
-from sagan_jax.runtime.seal import damage, damaged_newest, seal_unsealed, set_aside
-from sagan_jax.runtime.storage import is_remote
+from sagan_jax.runtime.seal import damage, damaged_newest, seal, set_aside
+from sagan_jax.runtime.storage import is_remote, reason_of
 from sagan_jax.runtime.timing import say, warn
 
 Tree = Any
 PAUSES = (5.0, 20.0)  # seconds before the next try to save the last state of a run
+
+
+class _Manager(ocp.CheckpointManager):
+    """Leaves preemptions to `StopRequest`: Orbax asks JAX too, with other numbers, and stops would be lost."""
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
 
 
 class SavedCheckpoints:
@@ -33,7 +38,7 @@ class SavedCheckpoints:
 
     def _open(self, folder: epath.Path, options: ocp.CheckpointManagerOptions) -> None:
         self.folder, self._options = folder if is_remote(folder) else folder.absolute(), options
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._manager = _Manager(self.folder, options=options)
 
     def steps(self) -> list[int]:
         """Steps completed in each checkpoint that is there, in rising order."""
@@ -61,13 +66,16 @@ class WrittenCheckpoints(SavedCheckpoints):
     """
 
     failed = False
+    _being_written = 0  # the step
 
     def _write(self, step: int, state: Tree, metrics: dict[str, Any] | None = None) -> None:
         with self._noting_failure():
             if self.failed:
                 self._reopen()
-            self.failed = False
-            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+            self.failed, self._being_written = False, step
+            saved = self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+            if not saved and step not in self._manager.all_steps():
+                raise RuntimeError(f"there is a later checkpoint than {step}, after which Orbax takes none")
 
     def _reopen(self) -> None:
         """Removes what is half-written; a manager whose save has failed cannot save again."""
@@ -84,11 +92,23 @@ class WrittenCheckpoints(SavedCheckpoints):
                 raise
             self.failed = True
             warn(
-                f"could not save into {self.folder} ({_reason(error)}): the run goes on and tries again; what was saved"
-                " before is kept"
+                f"could not save into {self.folder} ({reason_of(error)}): the run goes on and tries again; what was"
+                " saved before is kept"
             )
             with contextlib.suppress(Exception):  # tried again with the next save
                 self._reopen()
+
+    def _writing_options(self, folder: epath.Path, **kept: Any) -> ocp.CheckpointManagerOptions:
+        def seal_it() -> None:
+            if is_first():
+                seal(folder, self._being_written)
+
+        return ocp.CheckpointManagerOptions(
+            cleanup_tmp_directories=True,  # what a killed run left half-written
+            # Before the checkpoint gets its name.
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=seal_it),
+            **kept,
+        )
 
 
 class Checkpoints(WrittenCheckpoints):
@@ -115,7 +135,7 @@ class Checkpoints(WrittenCheckpoints):
                 )
             set_aside(folder, damaged)
         as_the_first(0)  # the others wait
-        self._open(folder, _writing_options(folder, max_to_keep=keep, keep_period=keep_every_steps))
+        self._open(folder, self._writing_options(folder, max_to_keep=keep, keep_period=keep_every_steps))
 
     def newest_step(self) -> int | None:
         """Steps completed in the newest checkpoint, or None if there is none."""
@@ -165,7 +185,7 @@ def save_once(folder: epath.Path, state: Tree) -> None:
     except Exception as error:  # TensorStore and the system raise many kinds
         if jax.process_count() > 1:
             raise
-        warn(f"the state could not be kept in {folder} ({_reason(error)})")
+        warn(f"the state could not be kept in {folder} ({reason_of(error)})")
         return
     say(f"the state is kept in {folder}")
 
@@ -187,7 +207,7 @@ class BestCheckpoint(WrittenCheckpoints):
         if is_first():
             set_aside(folder, damaged_newest(folder)[0])
         as_the_first(0)  # the others wait
-        options = _writing_options(folder, max_to_keep=1)
+        options = self._writing_options(folder, max_to_keep=1)
         options.best_fn, options.best_mode = (lambda saved: saved["score"]), ("min" if lower_is_better else "max")
         self._open(folder, options)
         self._measure, self._lower_is_better = measure, lower_is_better
@@ -205,8 +225,11 @@ class BestCheckpoint(WrittenCheckpoints):
 
     def save_if_better(self, step: int, state: Tree, score: float) -> bool:
         """Saves the state in place of the one before if its score is better; returns whether it did."""
-        best = self.score()
-        better = best is None or (score < best if self._lower_is_better else score > best)
+        better = False
+        with self._noting_failure():
+            self._forget_the_future(step, score)
+            best = self.score()
+            better = best is None or (score < best if self._lower_is_better else score > best)
         if not as_the_first(better):
             return False
         self._write(step, state, {"score": score, "measure": self._measure})
@@ -214,22 +237,8 @@ class BestCheckpoint(WrittenCheckpoints):
             self._manager.wait_until_finished()
         return not self.failed
 
-
-def _reason(error: Exception) -> str:
-    """Short; TensorStore tells of every layer, the system's word last."""
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else str(error).strip().partition("\n")[0][:300]
-
-
-def _writing_options(folder: epath.Path, **kept: Any) -> ocp.CheckpointManagerOptions:
-    def seal() -> None:
-        if is_first():
-            seal_unsealed(folder)
-
-    return ocp.CheckpointManagerOptions(
-        cleanup_tmp_directories=True,  # what a killed run left half-written
-        async_options=ocp.options.AsyncOptions(post_finalization_callback=seal),  # before the checkpoint gets its name
-        **kept,
-    )
+    def _forget_the_future(self, step: int, score: float) -> None:
+        """Removes a checkpoint that is later, or of this step with another score: a run that went back has no such."""
+        best = self._manager.best_step()
+        if best is not None and as_the_first(best > step or (best == step and self.score() != score)):
+            self._manager.delete(best)

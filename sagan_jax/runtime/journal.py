@@ -7,7 +7,7 @@ from pathlib import Path
 
 from etils import epath
 
-from sagan_jax.runtime.storage import is_remote, write_whole
+from sagan_jax.runtime.storage import is_remote, reason_of, write_whole
 from sagan_jax.runtime.timing import warn
 
 UPLOAD_EVERY = 60.0  # seconds; an object in a bucket can only be written as a whole
@@ -24,7 +24,8 @@ class Journal:
         self.file = file
         self._remote = is_remote(file)
         self._waiting: list[bytes] = []
-        self._whole = file.read_bytes() if self._remote and file.exists() else b""  # of an object in a bucket
+        # What comes before the waiting lines, where the file must be written as a whole; None: they are appended.
+        self._before = self._read() if self._remote else None
         self._uploaded = time.monotonic()
         self._failing = False
 
@@ -34,34 +35,42 @@ class Journal:
         if not self._remote or time.monotonic() - self._uploaded > UPLOAD_EVERY:
             self.flush()
 
+    def replace(self, lines: list[str]) -> None:
+        """Makes these all the lines."""
+        self._waiting, self._before = [line.encode() + b"\n" for line in lines], b""
+        self._write_waiting()
+
     def flush(self) -> None:
         """Writes what waits. A failure is told once, and the lines wait for the next time."""
-        if not self._waiting:
-            return
-        try:
-            self._write(b"".join(self._waiting))
-        except OSError as error:
-            if not self._failing:
-                warn(f"{self.file} cannot be written ({error.strerror or error}): its lines wait until it can")
-            self._failing = True
-        else:
-            self._waiting, self._failing = [], False
-
-    def replace(self, lines: list[str]) -> None:
-        """Makes these all the lines of the file."""
-        self._waiting, self._whole = [], "".join(line + "\n" for line in lines).encode()
-        write_whole(self.file, self._whole)
+        if self._waiting:
+            self._write_waiting()
 
     def lines(self) -> list[str]:
-        """What the file holds, without what waits; a line cut short by a crash is the last."""
-        return self.file.read_text().splitlines() if self.file.exists() else []
+        """All lines, also those that wait; one that was cut short by a crash is the last of the file."""
+        before = self._read() if self._before is None else self._before
+        return (before + b"".join(self._waiting)).decode().splitlines()
 
-    def _write(self, data: bytes) -> None:
-        if self._remote:
-            write_whole(self.file, self._whole + data)
-            self._whole, self._uploaded = self._whole + data, time.monotonic()
+    def _read(self) -> bytes:
+        return self.file.read_bytes() if self.file.exists() else b""
+
+    def _write_waiting(self) -> None:
+        data = b"".join(self._waiting)
+        try:
+            if not self._remote:
+                Path(self.file).parent.mkdir(parents=True, exist_ok=True)
+            if self._before is None:
+                self._append(data)
+            else:
+                write_whole(self.file, self._before + data)
+        except Exception as error:  # a bucket has its own kinds
+            if not self._failing:
+                warn(f"{self.file} cannot be written ({reason_of(error)}): its lines wait until it can")
+            self._failing = True
             return
-        Path(self.file).parent.mkdir(parents=True, exist_ok=True)
+        self._before = (self._before or b"") + data if self._remote else None
+        self._waiting, self._failing, self._uploaded = [], False, time.monotonic()
+
+    def _append(self, data: bytes) -> None:
         with Path(self.file).open("ab", buffering=0) as file:
             end = file.seek(0, os.SEEK_END)
             try:

@@ -12,16 +12,15 @@ from sagan_jax.runtime.timing import warn
 SEAL = "seal.json"  # in the folder of a checkpoint: {"files": {name: [bytes, sha256]}}
 
 
-def seal_unsealed(folder: epath.Path) -> None:
-    """Seals the checkpoints in a folder that have no seal yet, which are those still being written.
+def seal(folder: epath.Path, step: int) -> None:
+    """Seals the checkpoint of a step in a folder, which still has the name that Orbax gives it while it is written.
 
     Files in a bucket are sealed by their sizes only: buckets keep hashes themselves.
     """
     for checkpoint in folder.iterdir():
-        # What lies beside the folders in it Orbax writes later, when the checkpoint is done.
-        names = [name for name in _names(checkpoint) if "/" in name]
-        if names and not (checkpoint / SEAL).exists():
-            files = {name: _print_of(checkpoint / name) for name in names}
+        if checkpoint.name.partition(".")[0] == str(step):
+            # What lies beside the folders in it Orbax writes later, when the checkpoint is done.
+            files = {name: _print_of(checkpoint / name) for name in _names(checkpoint) if "/" in name}
             write_whole(checkpoint / SEAL, json.dumps({"files": files}).encode())
 
 

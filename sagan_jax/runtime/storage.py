@@ -1,12 +1,14 @@
 """Files on a disk or in a bucket: written whole or not at all, hashed, and copied here where random access needs it.
 
-Paths are `etils.epath` paths, so gs:// works wherever gcsfs or TensorFlow is installed.
+Paths are `etils.epath` paths, so gs:// works wherever gcsfs or TensorFlow is installed; gcsfs is preferred.
 """
 
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,10 @@ from etils import epath
 from sagan_jax.errors import InputError
 
 CHUNK = 1 << 20  # bytes read at a time
+
+# By itself etils takes TensorFlow where both are there; what is tested is gcsfs. It asks at the first path in a bucket.
+if importlib.util.find_spec("gcsfs"):
+    os.environ.setdefault("EPATH_USE_TF", "false")
 
 
 def is_remote(path: epath.PathLike) -> bool:
@@ -147,6 +153,14 @@ def in_bytes(size: int) -> str:
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
     return f"{size} bytes"
+
+
+def reason_of(error: Exception) -> str:
+    """Why a file could not be read or written, in short; TensorStore tells of every layer, the system's word last."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else str(error).strip().partition("\n")[0][:300] or type(error).__name__
 
 
 def _chunks(path: epath.Path) -> Iterator[bytes]:

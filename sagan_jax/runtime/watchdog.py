@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 from sagan_jax.errors import HUNG
 
+PATIENCE = 10  # times as long may take what is no step: starting, compiling, going back, drawing, scoring
+
 
 class Watchdog:
     """As a context: ends the process with status `errors.HUNG` after too long without a `sign_of_life`.
@@ -16,25 +18,30 @@ class Watchdog:
     It says where each thread was. Time in which the whole process is stopped does not count.
 
     Args:
-      seconds: how long; 0: for ever.
+      seconds: how long, between two signs of life; `PATIENCE` times as long before the first; 0: for ever.
       end: ends the process; a test may pass its own.
     """
 
     def __init__(self, seconds: float, end: Callable[[int], None] = os._exit):
         self._seconds, self._end = seconds, end
-        self._silent, self._running = 0.0, True
         self._closed = threading.Event()
+        self.be_patient()
 
     def sign_of_life(self) -> None:
-        """Starts the wait anew."""
-        self._silent = 0.0
+        """Starts the wait for the next one."""
+        self._silent, self._limit = 0.0, self._seconds
+
+    def be_patient(self) -> None:
+        """Starts the wait for the next sign of life, of which something longer than a step comes first."""
+        self._silent, self._limit = 0.0, PATIENCE * self._seconds
 
     @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Around what may take longer and is no step."""
-        self._running = False
-        yield
-        self._silent, self._running = 0.0, True
+    def steps(self) -> Iterator[None]:
+        """Within it there are signs of life, and after it there are none for long."""
+        try:
+            yield
+        finally:
+            self.be_patient()
 
     def __enter__(self) -> "Watchdog":
         if self._seconds:
@@ -47,11 +54,12 @@ class Watchdog:
     def _watch(self) -> None:
         pause = min(1.0, self._seconds / 4)
         while not self._closed.wait(pause):
-            self._silent += pause if self._running else 0.0
-            if self._silent > self._seconds:
+            self._silent += pause
+            if self._silent > self._limit:
                 print(
-                    f"error: no step was finished for more than faults.hang_seconds = {self._seconds:g}: the run ends"
-                    " here and can be continued. What each thread was doing:",
+                    f"error: nothing was finished for more than {self._limit:g} seconds (faults.hang_seconds ="
+                    f" {self._seconds:g} between two steps, {PATIENCE} times as long elsewhere): the run ends here and"
+                    " can be continued. What each thread was doing:",
                     file=sys.stderr,
                 )
                 faulthandler.dump_traceback(file=sys.stderr)

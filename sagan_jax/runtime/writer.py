@@ -13,7 +13,7 @@ from etils import epath
 from sagan_jax.runtime.journal import Journal
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.processes import is_first
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import reason_of, write_whole
 from sagan_jax.runtime.timing import warn
 
 METRICS_FILE = "metrics.jsonl"
@@ -66,8 +66,8 @@ class RunWriter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, data)
-        except OSError as error:
-            warn(f"{path} could not be written ({error.strerror or error}): the run goes on without it")
+        except Exception as error:  # a bucket has its own kinds
+            warn(f"{path} could not be written ({reason_of(error)}): the run goes on without it")
 
     def flush(self) -> None:
         """Writes the rows that wait."""

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 from clu import parameter_overview
-from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.config import flat_fields
 from sagan_jax.data.overview import class_table
 from sagan_jax.data.source import ImageSource, ImageStream, class_counts
-from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.state import TrainState
+
+PARAMETERS = "parameters.txt"
 
 
 def announce(
-    config: ConfigDict, source: ImageSource | ImageStream, mesh: Mesh, state: TrainState, folder: epath.Path
+    config: ConfigDict, source: ImageSource | ImageStream, mesh: Mesh, state: TrainState, writer: RunWriter
 ) -> None:
     """Prints the resolved config, the data, the networks' sizes and the devices; lists all parameters in a file."""
     for field, value in flat_fields(config).items():
@@ -26,24 +27,23 @@ def announce(
     print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}")
     counts = class_counts(source)
     if counts is not None:
-        _write(folder / "classes.txt", "\n".join(class_table(source.class_names, counts)))
+        _write(writer, "classes.txt", "\n".join(class_table(source.class_names, counts)))
     for remark in remarks(config, source):
         print(f"note: {remark}")
-    listing = folder / "parameters.txt"
+    listing = writer.workdir / PARAMETERS
     networks = {"generator": state.generator.params, "discriminator": state.discriminator.params}
     for name, params in networks.items():
         print(f"{name:<14} {sum(x.size for x in jax.tree.leaves(params)):,} parameters, listed in {listing}")
-    _write(listing, parameter_overview.get_parameter_overview(networks, include_stats=False))
+    _write(writer, PARAMETERS, parameter_overview.get_parameter_overview(networks, include_stats=False))
     device = mesh.devices.flat[0]
     processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
     print(f"devices        {mesh.devices.size} x {device.device_kind}{processes}, jax {jax.__version__}")
     start = "starting" if int(state.step) == 0 else "continuing"
-    print(f"{start} at step {int(state.step):,} of {config.train.steps:,} in {folder}", flush=True)
+    print(f"{start} at step {int(state.step):,} of {config.train.steps:,} in {writer.workdir}", flush=True)
 
 
-def _write(file: epath.Path, text: str) -> None:
-    if is_first():
-        file.write_text(text + "\n")
+def _write(writer: RunWriter, name: str, text: str) -> None:
+    writer.file(writer.workdir / name, (text + "\n").encode())
 
 
 def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[str]:

@@ -45,7 +45,7 @@ def write_settings(config: ConfigDict, source: ImageSource | ImageStream, folder
 
 def settings_are_there(folder: epath.Path) -> bool:
     """Whether `write_settings` has written; the folder may have been deleted since."""
-    return (folder / "config.json").exists() or not is_first()
+    return (folder / "config.json").exists()
 
 
 def _data(config: ConfigDict, source: ImageSource | ImageStream) -> dict:

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from sagan_jax.errors import DivergedError
@@ -10,9 +11,31 @@ from sagan_jax.runtime.processes import as_the_first, is_first
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.state import TrainState, Tree
 
 RECORD = "rollbacks.json"  # [{"step": gone back to, "reason": ...}, ...]
 CHOICES = ("stop", "rollback")
+
+
+def check_weights(step: int, state: TrainState) -> None:
+    """Raises DivergedError if the state of a network is of no use, naming it; to be called before a save.
+
+    The metrics of a step are those from before its update, so they alone would let a broken state be saved.
+    """
+    for network, usable in jax.device_get(_usable(state)).items():
+        if not usable:
+            raise DivergedError(f"the {network} has diverged: its weights are infinite or too large at step {step:,}")
+
+
+@jax.jit
+def _usable(state: TrainState) -> dict[str, jax.Array]:
+    """Whether the arrays of each network are finite, and their norms too, which the next step computes."""
+
+    def usable(tree: Tree) -> jax.Array:
+        squares = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
+        return jnp.all(jnp.isfinite(jnp.stack(squares)))
+
+    return {"generator": usable((state.generator, state.ema_params)), "discriminator": usable(state.discriminator)}
 
 
 class Rollbacks:
@@ -20,13 +43,17 @@ class Rollbacks:
 
     Args:
       writer: of the run.
-      step: where the run is; what happened later, in a future that is gone, is forgotten.
+      saved: step of the newest checkpoint, or None. What happened later, in a future that is gone, is forgotten, and so
+        is what belongs to an attempt of which nothing was saved.
     """
 
-    def __init__(self, writer: RunWriter, step: int):
+    def __init__(self, writer: RunWriter, saved: int | None):
         self._writer, self._file = writer, writer.workdir / RECORD
         if is_first():
-            self._past = [entry for entry in self._read() if entry["step"] <= step]
+            found = json.loads(self._file.read_text()) if self._file.exists() else []
+            self._past = [entry for entry in found if saved is not None and entry["step"] <= saved]
+            if self._past != found:
+                self._write()
         self._count = as_the_first(len(self._past) if is_first() else 0)
 
     def key(self, seed: int) -> jax.Array:
@@ -42,17 +69,19 @@ class Rollbacks:
           step: of the newest checkpoint, or None.
         """
         saved = "nothing was saved yet" if step is None else f"the newest checkpoint is that of step {step:,}"
-        if config.faults.on_nan == "stop" or self._count >= config.faults.most_rollbacks:
+        stopping = config.faults.on_nan == "stop"
+        if stopping or self._count >= config.faults.most_rollbacks:
             gone = f", after going back {self._count} times" if self._count else ""
+            back = ", or let it go back with faults.on_nan=rollback" if stopping else ""
             raise DivergedError(
                 f"{error} ({saved}{gone}): start again in another --workdir with lower learning rates or"
-                " model.compute_dtype=float32, or let it go back with faults.on_nan=rollback."
+                f" model.compute_dtype=float32{back}."
             ) from error
         self._count += 1
         warn(f"{error}; going back, time {self._count} of {config.faults.most_rollbacks} ({saved}), with other latents")
         if is_first():
             self._past.append({"step": step or 0, "reason": str(error)})
-            self._writer.file(self._file, (json.dumps(self._past, indent=2) + "\n").encode())
+            self._write()
 
-    def _read(self) -> list[dict]:
-        return json.loads(self._file.read_text()) if self._file.exists() else []
+    def _write(self) -> None:
+        self._writer.file(self._file, (json.dumps(self._past, indent=2) + "\n").encode())

@@ -14,7 +14,7 @@ from sagan_jax.data.residency import check_residency, open_feed
 from sagan_jax.data.source import class_frequencies, open_source
 from sagan_jax.errors import DivergedError, StoppedError
 from sagan_jax.runtime.checkpoint import Checkpoints
-from sagan_jax.runtime.interruption import StopRequest
+from sagan_jax.runtime.interruption import StopRequest, stopped
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.watchdog import Watchdog
@@ -24,7 +24,7 @@ from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.announcement import announce
 from sagan_jax.training.continuation import check_continuation, initial_state
 from sagan_jax.training.dispatch import StepsFunction, call_lengths, compile_steps
-from sagan_jax.training.divergence import Rollbacks
+from sagan_jax.training.divergence import Rollbacks, check_weights
 from sagan_jax.training.evaluation import Evaluator, open_comparison
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.reports import Reports
@@ -48,11 +48,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str) -> None:
       FailedError: the last state cannot be saved.
       StoppedError: the run was asked to stop, and everything is saved.
     """
-    validate_config(config)
-    with open_workdir(workdir) as folder, contextlib.ExitStack() as opened:
+    with contextlib.ExitStack() as opened:
+        request = opened.enter_context(StopRequest())
+        validate_config(config)
+        watchdog = opened.enter_context(Watchdog(config.faults.hang_seconds))
+        folder = opened.enter_context(open_workdir(workdir))
         run, state = prepare(config, folder)
         opened.callback(run.close)
-        state = train(run, state)
+        state = train(run, state, request, watchdog)
         finish(run, state)
 
 
@@ -74,18 +77,18 @@ def prepare(config: ConfigDict, folder: epath.Path) -> tuple[Run, TrainState]:
     check_continuation(config, source, folder, checkpoints.newest_step())
     mesh, recipe = make_mesh(fsdp=config.mesh.fsdp), build_recipe(config, class_frequencies(config, source))
     state = initial_state(config, recipe, mesh, checkpoints)
-    announce(config, source, mesh, state, folder)
+    writer = open_writer(folder, int(state.step))
+    announce(config, source, mesh, state, writer)
     feed = open_feed(config, pipeline, mesh)
 
     sampler = Sampler(recipe.networks.generator, recipe.prior, mesh, **config.sampling)
-    writer = open_writer(folder, int(state.step))
     gallery = Gallery(config, source, sampler, writer)
     gallery.draw_real()
     evaluator = Evaluator(config, comparison, sampler, writer, mesh) if comparison else None
     return Run(config, folder, source, feed, recipe, checkpoints, sampler, gallery, evaluator, writer), state
 
 
-def train(run: Run, state: TrainState) -> TrainState:
+def train(run: Run, state: TrainState, request: StopRequest, watchdog: Watchdog) -> TrainState:
     """Takes the steps that are left, from the first not yet taken to `train.steps`; goes back where that is wanted.
 
     Raises:
@@ -95,13 +98,16 @@ def train(run: Run, state: TrainState) -> TrainState:
     """
     config, mesh = run.config, run.feed.mesh
     step = int(state.step)
+    if request.reached():
+        raise stopped()
     if 0 < step < config.train.steps:
         show(run, step, state, only_missing=True)
     take_steps = compile_steps(run.recipe, mesh, config.data.resolution)
-    rollbacks = Rollbacks(run.writer, step)
+    rollbacks = Rollbacks(run.writer, run.checkpoints.newest_step())
     while True:
         try:
-            return take_remaining_steps(run, state, take_steps, rollbacks.key(config.seed))
+            with request.steps(), watchdog.steps():
+                return take_remaining_steps(run, state, take_steps, rollbacks.key(config.seed), request, watchdog)
         except DivergedError as error:
             run.checkpoints.look_for_failure(wait=True)
             rollbacks.go_back(config, error, run.checkpoints.newest_step())
@@ -109,7 +115,14 @@ def train(run: Run, state: TrainState) -> TrainState:
             run.writer.rewind(int(state.step))
 
 
-def take_remaining_steps(run: Run, state: TrainState, take_steps: StepsFunction, key: jax.Array) -> TrainState:
+def take_remaining_steps(
+    run: Run,
+    state: TrainState,
+    take_steps: StepsFunction,
+    key: jax.Array,
+    request: StopRequest,
+    watchdog: Watchdog,
+) -> TrainState:
     """`train`, without going back: a run that diverges leaves its state behind and raises."""
     config, total = run.config, run.config.train.steps
     step = int(state.step)
@@ -118,10 +131,9 @@ def take_remaining_steps(run: Run, state: TrainState, take_steps: StepsFunction,
     pictures_or_scores = (config.log.pictures_every_steps, config.eval.every_steps)
     intervals = (config.log.every_steps, config.checkpoint.every_steps, *pictures_or_scores)
 
-    with Progress(step, total) as progress, StopRequest() as request, Watchdog(config.faults.hang_seconds) as watchdog:
+    with Progress(step, total) as progress:
         reports = Reports(run.writer, throughput, progress, config.faults.largest_loss)
         for length in call_lengths(step, total, config.train.steps_per_call, intervals):
-            watchdog.sign_of_life()
             with throughput.waiting_for_data(idle=functools.partial(is_finished, state)):
                 call_inputs = tuple(itertools.islice(inputs, length))
             state, metrics = take_steps(state, run.feed.resident, call_inputs, key)
@@ -133,6 +145,7 @@ def take_remaining_steps(run: Run, state: TrainState, take_steps: StepsFunction,
                 jax.block_until_ready(metrics)  # so that compilation and pauses are not counted
             throughput.count_steps(length)
             progress.advance(length)
+            watchdog.sign_of_life()
 
             last, stopping, due = step == total, request.reached(), functools.partial(is_due, step=step)
             if last or due(config.log.every_steps):
@@ -146,13 +159,15 @@ def take_remaining_steps(run: Run, state: TrainState, take_steps: StepsFunction,
                 with run.left_behind_if_diverged(step, state):
                     reports.flush()
                     reports.check(step)
+                    if save:
+                        check_weights(step, state)
             if save:
                 run.save(step, state, for_sure=last or stopping)
-            if stopping and not last:
+            if stopping:
                 raise StoppedError(f"stopped and saved after step {step:,} of {total:,}: run the same again to go on")
             if pause and not last:
-                with watchdog.paused():
-                    show(run, step, state)
+                watchdog.be_patient()
+                show(run, step, state)
             if pause:
                 throughput.pause()
     return state

@@ -10,8 +10,11 @@ from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.step import Metrics
 
 SHOWN = ("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy")  # on the terminal, with the gammas
-# By these one knows that a network has diverged, in the order in which a step computes them.
+# By these one knows that a network has diverged, in the order in which a step computes them. The discriminator sees
+# real and generated images at once: where only the latter give no number, their generator is broken.
 SIGNS = {
+    "real_logits": "discriminator",
+    "fake_logits": "generator",
     "d_loss": "discriminator",
     "d_gradient_norm": "discriminator",
     "g_loss": "generator",

@@ -9,8 +9,11 @@ from ml_collections import ConfigDict
 
 from sagan_jax.data.residency import Feed
 from sagan_jax.data.source import ImageSource, ImageStream
-from sagan_jax.errors import DivergedError
+from sagan_jax.errors import DivergedError, InputError
 from sagan_jax.runtime.checkpoint import Checkpoints, save_once
+from sagan_jax.runtime.lock import alone, lock_is_gone
+from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.storage import reason_of
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.sampler import Sampler
@@ -23,7 +26,10 @@ from sagan_jax.training.step import Recipe
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What stays the same while a run's state moves; `config.model.num_classes` is known here."""
+    """What stays the same while a run's state moves; `config.model.num_classes` is known here.
+
+    `locks` are those taken anew on a folder that was deleted.
+    """
 
     config: ConfigDict
     folder: epath.Path
@@ -35,6 +41,7 @@ class Run:
     gallery: Gallery
     evaluator: Evaluator | None
     writer: RunWriter
+    locks: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     def save(self, step: int, state: TrainState, *, for_sure: bool) -> None:
         """Saves the state; makes the folder anew if somebody has deleted it.
@@ -42,14 +49,31 @@ class Run:
         Args:
           step, state: to save.
           for_sure: wait until it is saved, and try again if that fails. Raises FailedError if it still does.
+
+        Raises:
+          InputError: the folder was deleted, and another run has begun in its place.
         """
-        if not settings_are_there(self.folder):
-            warn(f"{self.folder} was deleted: it is made anew and the run goes on; what it held is gone")
-            write_settings(self.config, self.source, self.folder)
+        if is_first():
+            self._keep_folder()
         self.writer.flush()
         self.checkpoints.save(step, state)
         if for_sure:
             self.checkpoints.insist(step, state)
+
+    def _keep_folder(self) -> None:
+        try:
+            deleted = not settings_are_there(self.folder)
+            if deleted:
+                warn(f"{self.folder} was deleted: it is made anew and the run goes on; what it held is gone")
+                self.folder.mkdir(parents=True, exist_ok=True)
+            if lock_is_gone(self.folder):
+                self.locks.enter_context(alone(self.folder))
+            if deleted:
+                write_settings(self.config, self.source, self.folder)
+        except InputError:
+            raise
+        except Exception as error:  # a bucket has its own kinds
+            warn(f"{self.folder} cannot be used ({reason_of(error)}): the run goes on and tries again")
 
     @contextlib.contextmanager
     def left_behind_if_diverged(self, step: int, state: TrainState) -> Iterator[None]:
@@ -66,3 +90,4 @@ class Run:
         if self.evaluator:
             self.evaluator.close()
         self.writer.close()
+        self.locks.close()

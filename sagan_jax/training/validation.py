@@ -68,7 +68,7 @@ CHOICES = {
     "faults.on_nan": ON_NAN,
 }
 # Fields, or groups of them, that no weight depends on but by rounding. What data.source and data.split name is compared
-# by contents.
+# by itself: contents, or what else tells it from other data.
 FREE = (
     *("log", "checkpoint", "eval", "sampling", "faults", "mesh"),
     *("data.source", "data.split", "data.data_dir", "data.cache_dir", "data.residency", "data.resident_gib"),
