@@ -38,7 +38,9 @@ class SavedCheckpoints:
 
     def _open(self, folder: epath.Path, options: ocp.CheckpointManagerOptions) -> None:
         self.folder, self._options = folder if is_remote(folder) else folder.absolute(), options
-        self._manager = _Manager(self.folder, options=options)
+        # Trained weights compress by a twelfth, which takes several times as long as writing them.
+        handler = ocp.PyTreeCheckpointHandler(use_compression=False)
+        self._manager = _Manager(self.folder, options=options, item_handlers=handler)
 
     def steps(self) -> list[int]:
         """Steps completed in each checkpoint that is there, in rising order."""
@@ -50,7 +52,8 @@ class SavedCheckpoints:
 
     def restore(self, step: int, like: Tree) -> Tree:
         """The state saved at a step, as arrays of the shapes, dtypes and shardings of `like`."""
-        return self._manager.restore(step, args=ocp.args.StandardRestore(like))
+        places = ocp.checkpoint_utils.construct_restore_args(like)
+        return self._manager.restore(step, args=ocp.args.PyTreeRestore(like, restore_args=places))
 
     def close(self) -> None:
         """Waits until everything is on disk."""
@@ -73,7 +76,7 @@ class WrittenCheckpoints(SavedCheckpoints):
             if self.failed:
                 self._reopen()
             self.failed, self._being_written = False, step
-            saved = self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+            saved = self._manager.save(step, args=ocp.args.PyTreeSave(state), metrics=metrics)
             if not saved and step not in self._manager.all_steps():
                 raise RuntimeError(f"there is a later checkpoint than {step}, after which Orbax takes none")
 

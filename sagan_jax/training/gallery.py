@@ -52,7 +52,6 @@ class Gallery:
         self._source = source
         self._row_labels = row_labels
         self._discriminator = build_networks(config).discriminator
-        self._judging: Tree = None
         self._whole = replicated(sampler.mesh)
         self._normalize = jax.jit(normalize_exactly, out_shardings=self._whole)
         self._judged = jax.jit(judged, static_argnums=0, out_shardings=self._whole)
@@ -71,21 +70,20 @@ class Gallery:
         return self._writer.picture(0, "real", sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 
     def freeze(self, state: TrainState) -> Tree:
-        """The averaged generator's variables for sampling; what is drawn of them, this state's discriminator judges."""
-        self._judging = state.discriminator.params
+        """The averaged generator's variables for sampling."""
         return self._sampler.freeze(state.ema_params, self._seed)
 
     def drawn(self, step: int) -> bool:
         """Whether the pictures of a step are there."""
         return all(self._writer.picture_file(step, kind).exists() for kind in ("samples", "attention"))
 
-    def draw(self, step: int, variables: Tree) -> tuple[epath.Path, epath.Path]:
-        """Writes the sample sheet and the attention picture of the variables that `freeze` gave; returns their files.
+    def draw(self, step: int, state: TrainState, variables: Tree) -> tuple[epath.Path, epath.Path]:
+        """Writes the sample sheet and the attention picture of a state and its frozen variables; returns their files.
 
         Every `log.pictures_every_steps`, two metrics of each attention layer come with them: `g_entropy_32` in nats
         and `g_distance_32` in pixels of the image, and those of the discriminator on the same images.
         """
-        return self._draw_samples(step, variables), self._draw_attention(step, variables)
+        return self._draw_samples(step, variables), self._draw_attention(step, state, variables)
 
     def _draw_samples(self, step: int, variables: Tree) -> epath.Path:
         images = self._sampler.images(variables, self._latents, self._labels)
@@ -93,11 +91,12 @@ class Gallery:
         title = f"step {step:,} · averaged generator · not selected"
         return self._writer.picture(step, "samples", sample_sheet(grid, self._row_names, title))
 
-    def _draw_attention(self, step: int, variables: Tree) -> epath.Path:
+    def _draw_attention(self, step: int, state: TrainState, variables: Tree) -> epath.Path:
         first_column = slice(0, ATTENTION_IMAGES * self._columns, self._columns)
         latents, labels = self._latents[first_column], self._labels[first_column]
         images, maps = self._sampler.attention(variables, latents, labels)
-        attention = attention_of("generator", maps, variables["params"]).joined(self._judges_attention(images, labels))
+        attention = attention_of("generator", maps, variables["params"])
+        attention = attention.joined(self._judges_attention(state.discriminator.params, images, labels))
         numbers = {}
         for layer, weights in attention.maps.items():
             network, side = layer.split("_")
@@ -110,9 +109,9 @@ class Gallery:
             step, "attention", attention_picture(images, attention.maps, attention.gates, title)
         )
 
-    def _judges_attention(self, images: np.ndarray, labels: np.ndarray) -> Attention:
+    def _judges_attention(self, params: Tree, images: np.ndarray, labels: np.ndarray) -> Attention:
         """The discriminator's, on images [N, H, W, 3] uint8 with labels [N]."""
-        params = self._normalize(self._judging)
+        params = self._normalize(params)
         inputs = place(self._whole, (images, labels))
         _, maps = jax.device_get(self._judged(self._discriminator, {"params": params}, *inputs))
         return attention_of("discriminator", maps, params)

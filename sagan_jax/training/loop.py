@@ -189,7 +189,7 @@ def show(run: Run, step: int, state: TrainState, *, only_missing: bool = False) 
         return
     variables = run.gallery.freeze(state)
     if draw:
-        run.gallery.draw(step, variables)
+        run.gallery.draw(step, state, variables)
     if evaluator:
         evaluator.evaluate(step, state, variables)
 
@@ -203,7 +203,7 @@ def is_finished(state: TrainState) -> bool:
 def finish(run: Run, state: TrainState) -> None:
     """Draws and measures the trained generator, and says where everything is."""
     step, variables = int(state.step), run.gallery.freeze(state)
-    samples, attention = run.gallery.draw(step, variables)
+    samples, attention = run.gallery.draw(step, state, variables)
     print(f"\nfinished {step:,} steps")
     print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.writer.metrics_file}", flush=True)
     if run.evaluator:
