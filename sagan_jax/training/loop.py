@@ -168,6 +168,7 @@ def take_remaining_steps(
             if pause and not last:
                 watchdog.be_patient()
                 show(run, step, state)
+                watchdog.sign_of_life()
             if pause:
                 throughput.pause()
     return state
