@@ -4,7 +4,7 @@ Source: the shapes of configs/cifar10.py at an eighth of the width; one D update
 Data: python -m sagan_jax.prepare --source=tfds:cifar10 --out=data/cifar10 --resolution=32 (or from a folder or zips).
 Command: python -m sagan_jax.main --config=configs/cifar10_small.py
 Hardware: 2 CPU cores, 0.2 s a step (one core).
-Result: FD-resnet56_cifar10 8.9 after 2,364 steps, 8 minutes of one core; docs/results.md. 4,000 steps are not yet measured.
+Result: FD-resnet56_cifar10 8.9 after 2,364 steps, 8 minutes of one core (docs/results.md); 4,000: not yet measured.
 """
 
 from ml_collections import ConfigDict
