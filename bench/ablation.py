@@ -24,7 +24,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "attention at 32x32 of G": ("model.generator.attention=(32,)", "model.discriminator.attention=()"),
     "a local block at 16x16 instead": (
         *("model.generator.attention=()", "model.discriminator.attention=()"),
-        *("model.generator.residual=(16,)", "model.discriminator.residual=(16,)"),
+        *("model.generator.local_block=(16,)", "model.discriminator.local_block=(16,)"),
     ),
     "class tables normalised too": ("model.generator.spectral_norm=kernels and class tables",),
     "spectral norm in D only": ("model.generator.spectral_norm=nothing",),

@@ -3,7 +3,7 @@
 python bench/checkpoint_stall.py [--config=imagenet128] [--set=train.batch_size=8 ...] [--saves=3] [--json=FILE]
 
 Prints medians of: a step, the same with a save begun before it, the part of the save that waits, and the time until the
-sealed checkpoint is on the disk while training goes on.
+checkpoint with its manifest is on the disk while training goes on.
 """
 
 import argparse

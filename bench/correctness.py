@@ -69,7 +69,7 @@ def computed(config: str, settings: list[str], batch_size: int, dtype: str, devi
         for network in (state.generator, state.discriminator):
             open_gates(network.params)
         keys = jax.random.split(jax.random.key(1), 1)
-        images = jax.jit(functools.partial(generate, experiment.recipe, batch_size=batch_size, keys=keys))
+        images = jax.jit(functools.partial(generate, experiment.step_config, batch_size=batch_size, keys=keys))
         fake_images = jax.device_get(images(generator=state.generator).images)
         take_steps = experiment.take_steps()
         state, metrics = jax.device_get(take_steps(state, None, experiment.random_inputs(), jax.random.key(0)))

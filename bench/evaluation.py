@@ -105,9 +105,9 @@ def no_images(_: int) -> tuple[np.ndarray, np.ndarray]:
 
 def random_sampler(experiment: Experiment, batch_size: int) -> tuple[Sampler, Any]:
     """A fresh generator, frozen."""
-    recipe = experiment.recipe
+    step_config = experiment.step_config
     sampler = Sampler(
-        recipe.networks.generator, recipe.prior, experiment.mesh, batch_size=batch_size, standing_batches=1
+        step_config.networks.generator, step_config.prior, experiment.mesh, batch_size=batch_size, standing_batches=1
     )
     return sampler, sampler.freeze(experiment.fresh_state().ema_params, 0)
 

@@ -17,7 +17,7 @@ from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh
 from sagan_jax.training.dispatch import StepsFunction, compile_creation, compile_steps
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import Recipe, build_recipe
+from sagan_jax.training.step import TrainStepConfig, build_step_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,9 +53,9 @@ class Experiment:
     mesh: Mesh
 
     @functools.cached_property
-    def recipe(self) -> Recipe:
+    def step_config(self) -> TrainStepConfig:
         """Of the config."""
-        return build_recipe(self.config)
+        return build_step_config(self.config)
 
     @property
     def images_per_step(self) -> int:
@@ -64,15 +64,15 @@ class Experiment:
 
     def fresh_state(self) -> TrainState:
         """On the devices."""
-        return compile_creation(self.recipe, self.mesh)(jax.random.key(0))
+        return compile_creation(self.step_config, self.mesh)(jax.random.key(0))
 
     def abstract_state(self) -> TrainState:
         """Its shapes and shardings."""
-        return compile_creation(self.recipe, self.mesh).eval_shape(jax.random.key(0))
+        return compile_creation(self.step_config, self.mesh).eval_shape(jax.random.key(0))
 
     def take_steps(self) -> StepsFunction:
         """The function of the training loop, newly made, so that nothing is compiled yet."""
-        return compile_steps(self.recipe, self.mesh, self.config.data.resolution)
+        return compile_steps(self.step_config, self.mesh, self.config.data.resolution)
 
     def random_inputs(self) -> tuple[Any, ...]:
         """Uint8 images and labels for one call, on the devices."""

@@ -112,14 +112,16 @@ def random_stage(name: str) -> Stage:
         discriminator=networks.discriminator.architecture,
         batch_norm_epsilon=config.model.batch_norm_epsilon,
         class_names=tuple(map(str, range(classes))),
-        class_shares=(),
+        class_frequencies=(),
         step=None,
         weights="random",
         origin={},
     )
     sampler = build_sampler(card, make_mesh(), jax.device_count())
-    variables, judge = (random_arrays(shapes(card)) for shapes in (generator_shapes, discriminator_shapes))
-    return Stage(Model(card, sampler, variables, card.build_discriminator(), judge))
+    variables, discriminator_variables = (
+        random_arrays(shapes(card)) for shapes in (generator_shapes, discriminator_shapes)
+    )
+    return Stage(Model(card, sampler, variables, card.build_discriminator(), discriminator_variables))
 
 
 def random_arrays(shapes: dict) -> dict:

@@ -20,9 +20,9 @@ from experiment import Experiment, open_experiment
 from train_step import matmul_rate
 
 from sagan_jax.models.attention import attend
-from sagan_jax.models.convolution import convolve
-from sagan_jax.models.layers import same_size
-from sagan_jax.models.resampling import convolve_mean_pool, mean_pool, upsample, upsample_convolve
+from sagan_jax.models.layers import conv2d_same
+from sagan_jax.ops.convolution import conv2d
+from sagan_jax.ops.resampling import conv2d_mean_pool, mean_pool, upsample, upsample_conv2d
 
 
 class Operation(NamedTuple):
@@ -53,7 +53,7 @@ def main() -> None:
     rate, bandwidth = matmul_rate(experiment), copy_rate()
     print(f"matrix product {rate / 1e12:.3g} TFLOP/s, copy {bandwidth / 1e9:.4g} GB/s")
     print(f"{'layer':<34} {'form':<10} {'forward':>9} {'floor':>9} {'+ grads':>9} {'floor':>9}  ms")
-    dtype = experiment.recipe.networks.generator.numerics.compute_dtype
+    dtype = experiment.step_config.networks.generator.config.compute_dtype
     rows = []
     for operation in operations(experiment):
         forward, both = time_operation(operation, dtype)
@@ -76,7 +76,7 @@ def main() -> None:
 
 def operations(experiment: Experiment) -> Iterator[Operation]:
     """Of both networks; the discriminator's are on real and generated images together."""
-    networks, batch = experiment.recipe.networks, experiment.config.train.batch_size
+    networks, batch = experiment.step_config.networks, experiment.config.train.batch_size
     architecture = networks.generator.architecture
     for before, after, side in zip(
         architecture.widths, architecture.widths[1:], architecture.resolutions[1:], strict=False
@@ -86,8 +86,8 @@ def operations(experiment: Experiment) -> Iterator[Operation]:
             2 * batch * side**2 * before * after,
             ((batch, side // 2, side // 2, before), (3, 3, before, after)),
         )
-        yield Operation(name, "joined", upsample_convolve, shapes, flops * 4)
-        yield Operation(name, "apart", lambda x, k: convolve(upsample(x), k.astype(x.dtype)), shapes, flops * 9)
+        yield Operation(name, "joined", upsample_conv2d, shapes, flops * 4)
+        yield Operation(name, "apart", lambda x, k: conv2d(upsample(x), k.astype(x.dtype)), shapes, flops * 9)
         yield from _same_size(f"generator {side} px", batch, side, after, after)
     architecture = networks.discriminator.architecture
     side, width = experiment.config.data.resolution, 3
@@ -96,8 +96,8 @@ def operations(experiment: Experiment) -> Iterator[Operation]:
         name = f"discriminator {side} px, {after} -> {after}"
         flops, shapes = 2 * 2 * batch * below**2 * after**2, ((2 * batch, side, side, after), (3, 3, after, after))
         if below < side:
-            yield Operation(name, "joined", convolve_mean_pool, shapes, flops * 16)
-            yield Operation(name, "apart", lambda x, k: mean_pool(convolve(x, k.astype(x.dtype))), shapes, flops * 36)
+            yield Operation(name, "joined", conv2d_mean_pool, shapes, flops * 16)
+            yield Operation(name, "apart", lambda x, k: mean_pool(conv2d(x, k.astype(x.dtype))), shapes, flops * 36)
         else:
             yield from _same_size(f"discriminator {side} px", 2 * batch, side, after, after)
         if below in architecture.attention:
@@ -108,7 +108,7 @@ def operations(experiment: Experiment) -> Iterator[Operation]:
 def _same_size(name: str, batch: int, side: int, before: int, after: int) -> Iterator[Operation]:
     shapes = ((batch, side, side, before), (3, 3, before, after))
     yield Operation(
-        f"{name}, {before} -> {after}", "same size", same_size, shapes, 18 * batch * side**2 * before * after
+        f"{name}, {before} -> {after}", "same size", conv2d_same, shapes, 18 * batch * side**2 * before * after
     )
 
 

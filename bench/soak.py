@@ -34,7 +34,7 @@ from sagan_jax.errors import RUN_AGAIN
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.dispatch import compile_creation
-from sagan_jax.training.step import build_recipe
+from sagan_jax.training.step import build_step_config
 
 CHANGES = (
     "model.latent_size=8",
@@ -200,7 +200,7 @@ def newest_step(workdir: Path) -> int:
 def differences(first: Path, second: Path, steps: int) -> list[str]:
     """What is not the same, bit for bit, after the last step."""
     config = load_config("digits", CHANGES)
-    like = compile_creation(build_recipe(config), make_mesh(jax.devices()[:1])).eval_shape(jax.random.key(0))
+    like = compile_creation(build_step_config(config), make_mesh(jax.devices()[:1])).eval_shape(jax.random.key(0))
     states = [
         jax.tree_util.tree_leaves_with_path(jax.device_get(SavedCheckpoints(run / "checkpoints").restore(steps, like)))
         for run in (first, second)

@@ -28,7 +28,7 @@ from experiment import Experiment, load_config
 from jax.experimental import topologies
 
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.step import Recipe
+from sagan_jax.training.step import TrainStepConfig
 
 Figures = dict[str, Any]
 
@@ -100,9 +100,9 @@ class TpuExperiment(Experiment):
     """A config on a TPU slice that need not exist."""
 
     @functools.cached_property
-    def recipe(self) -> Recipe:
+    def step_config(self) -> TrainStepConfig:
         """As a process on the slice would have it: its loops are not laid out flat as on the CPU that compiles."""
-        return dataclasses.replace(super().recipe, unroll=False)
+        return dataclasses.replace(super().step_config, unroll=False)
 
 
 def measure(experiment: Experiment) -> Figures:

@@ -134,7 +134,7 @@ def time_steps(take: Callable[[int], float], per_call: int, rounds: int, seconds
 def matmul_rate(experiment: Experiment) -> float:
     """Floating-point operations per second of one device in a large square matrix product of random numbers."""
     device = experiment.mesh.devices.flat[0]
-    dtype = experiment.recipe.networks.generator.numerics.compute_dtype
+    dtype = experiment.step_config.networks.generator.config.compute_dtype
     size = 2048 if device.platform == "cpu" else 8192
     with jax.default_device(device):
         left, right = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in range(2))

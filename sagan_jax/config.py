@@ -37,7 +37,7 @@ def default_config() -> ConfigDict:
     model.generator.channels = 64  # width at full resolution
     model.generator.multipliers = ()  # of channels, from 4x4 up; empty: the standard list of the resolution
     model.generator.attention = (32,)  # sides of the feature maps that attend
-    model.generator.residual = ()  # sides that have a local block of the same size instead, to compare with
+    model.generator.local_block = ()  # sides that have a local block of the same size instead, to compare with
     # What is kept at a largest singular value of 1: "kernels", as the authors do; "kernels and class tables" (gains and
     # biases of the conditional batch norm), as StudioGAN does; or "nothing", as before SAGAN. In D, all kernels are.
     model.generator.spectral_norm = "kernels"
@@ -45,7 +45,7 @@ def default_config() -> ConfigDict:
     model.discriminator.channels = 64
     model.discriminator.multipliers = ()  # of channels, one per block; empty: the standard list
     model.discriminator.attention = (32,)
-    model.discriminator.residual = ()
+    model.discriminator.local_block = ()
     model.discriminator.final_resolution = 4  # side of the last feature map; blocks beyond it do not halve
 
     config.train = train = ConfigDict()

@@ -39,7 +39,7 @@ from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
 from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.pictures import encoded_png
-from sagan_jax.runtime.processes import add_process_flags, is_first, join_processes, run_to_the_end
+from sagan_jax.runtime.processes import add_process_flags, is_host0, join_processes, run_to_the_end
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
 from sagan_jax.training.evaluation import evaluation_file, generated_images
@@ -135,12 +135,12 @@ def evaluate(flags: argparse.Namespace) -> None:
     extractor, generated, real = open_comparison(flags, subject, mesh)
     evaluation, fake = compare(extractor, real, generated, mesh)
     print("\n".join(evaluation.lines()))
-    if is_first():
+    if is_host0():
         evaluation.save(subject.result)
     print(f"written to {subject.result}")
     images, _ = next(generated.batches())
     sheet = neighbour_sheet(real, fake, images[:SHOWN_SAMPLES], extractor.name)
-    if sheet is not None and is_first():
+    if sheet is not None and is_host0():
         picture = subject.result.with_suffix(".png")
         write_whole(picture, encoded_png(sheet))
         print(f"look at {picture}: are samples copies of real images?")

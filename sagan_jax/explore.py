@@ -59,7 +59,7 @@ def explore(flags: argparse.Namespace) -> None:
     from sagan_jax.exploring.timeline import read_timeline
     from sagan_jax.exploring.upload import LARGEST
 
-    stage = Stage(open_named_model(flags, make_mesh(), judging=True))
+    stage = Stage(open_named_model(flags, make_mesh(), with_discriminator=True))
     stage.generated(Choice())  # compiles, so that the first visitor does not wait
     timeline = read_timeline(epath.Path(flags.workdir).expanduser()) if flags.workdir else None
     page = Page(stage, timeline).build()

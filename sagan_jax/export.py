@@ -85,9 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
 def export(flags: argparse.Namespace) -> None:
     """Writes the folder, reads it again, and compares."""
     mesh, folder = make_mesh(), epath.Path(flags.out).expanduser()
-    model = imported(flags, mesh) if flags.import_from else open_named_model(flags, mesh, judging=True)
+    model = imported(flags, mesh) if flags.import_from else open_named_model(flags, mesh, with_discriminator=True)
     save_model(folder, model, flags.precision, with_program=not flags.no_program)
-    written = load_model(flags.out, mesh, CALL_SIZE * mesh.devices.size, judging=True)
+    written = load_model(flags.out, mesh, CALL_SIZE * mesh.devices.size, with_discriminator=True)
     difference = largest_difference(model, written, folder, with_program=not flags.no_program)
     if not difference <= TOLERANCE[flags.precision]:
         (folder / CARD).unlink()
@@ -109,16 +109,16 @@ def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
         prefix = discriminator_prefix(flags.layout)
         other = read_weights(Path(flags.discriminator_from).expanduser())
         arrays |= {prefix + name: value for name, value in other.items()}
-    card, variables, judge = import_model(
+    card, variables, discriminator_variables = import_model(
         arrays,
         flags.layout,
         file.name,
         class_names(flags.class_names) if flags.class_names else (),
-        activated_shortcuts=flags.inplace_relu,
+        inplace_relu=flags.inplace_relu,
         channel_order=flags.channel_order,
     )
     sampler = build_sampler(card, mesh, CALL_SIZE * mesh.devices.size)
-    return Model(card, sampler, variables, card.build_discriminator(), judge)
+    return Model(card, sampler, variables, card.build_discriminator(), discriminator_variables)
 
 
 def class_names(file: str) -> tuple[str, ...]:

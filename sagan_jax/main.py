@@ -18,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 
 from sagan_jax.config import default_config, flat_fields
 from sagan_jax.errors import InputError, exit_status
+from sagan_jax.renamed import CONFIG_FIELDS
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to run, a file of configs/.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/NAME, NAME being the config's.")
@@ -91,6 +92,8 @@ def unknown_field(argv: list[str]) -> str | None:
     for argument in argv:
         field = argument.partition("=")[0].lstrip("-").removeprefix("config.")
         if argument.lstrip("-").startswith("config.") and field not in known:
+            if field in CONFIG_FIELDS:
+                return f"--config.{field} has another name: write --config.{CONFIG_FIELDS[field]}."
             near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
             hint = f"did you mean --config.{near[0]}?" if near else "sagan_jax/config.py lists all fields."
             return f"--config.{field} is unknown: {hint}"

@@ -29,15 +29,19 @@ def add_model_flags(parser: argparse.ArgumentParser) -> argparse._MutuallyExclus
     return source
 
 
-def open_named_model(flags: argparse.Namespace, mesh: Mesh, *, judging: bool = False) -> Model:
+def open_named_model(flags: argparse.Namespace, mesh: Mesh, *, with_discriminator: bool = False) -> Model:
     """The model that the flags name; with its discriminator if that is wanted. Raises InputError if there is none."""
     call_size = CALL_SIZE * mesh.devices.size
     if flags.workdir is not None:
-        return open_trained(flags.workdir, flags.checkpoint or NEWEST, mesh, call_size, judging=judging)
+        return open_trained(
+            flags.workdir, flags.checkpoint or NEWEST, mesh, call_size, with_discriminator=with_discriminator
+        )
     if flags.checkpoint is not None:
         raise InputError(f"--checkpoint={flags.checkpoint} goes with --workdir: a portable model has one state only.")
     model = DEFAULT if flags.model is None else flags.model
-    return load_model(str(PRETRAINED / model) if model in names() else model, mesh, call_size, judging=judging)
+    return load_model(
+        str(PRETRAINED / model) if model in names() else model, mesh, call_size, with_discriminator=with_discriminator
+    )
 
 
 def names() -> list[str]:

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def sample(flags: argparse.Namespace) -> None:
     """Makes what the flags ask for, and says where it is."""
-    model = open_named_model(flags, make_mesh(), judging=flags.attention)
+    model = open_named_model(flags, make_mesh(), with_discriminator=flags.attention)
     card = model.card
     classes = np.asarray(asked_labels(flags.classes, card.class_names if card.num_classes else ()), np.int32)
     number = flags.num or (WAYPOINTS if flags.interpolate else 64)

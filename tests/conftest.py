@@ -27,7 +27,7 @@ from sagan_jax.runtime.randomness import stream  # noqa: E402
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh, to_global  # noqa: E402
 from sagan_jax.training.dispatch import compile_creation, compile_steps  # noqa: E402
 from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
-from sagan_jax.training.step import build_recipe  # noqa: E402
+from sagan_jax.training.step import build_step_config  # noqa: E402
 
 
 def load_config(name):
@@ -59,11 +59,11 @@ class Trainer:
     devices: int = 1
 
     def __post_init__(self):
-        self.recipe = build_recipe(self.config)
+        self.step_config = build_step_config(self.config)
         self.mesh = make_mesh(jax.devices()[: self.devices], self.config.mesh.fsdp)
-        self.step = compile_steps(self.recipe, self.mesh, self.config.data.resolution)
+        self.step = compile_steps(self.step_config, self.mesh, self.config.data.resolution)
         self.pipeline = Pipeline(self.config, Digits(self.config.data.resolution))
-        self.create = compile_creation(self.recipe, self.mesh)
+        self.create = compile_creation(self.step_config, self.mesh)
 
     def fresh_state(self):
         return self.create(stream(self.config.seed, "initial weights"))

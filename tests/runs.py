@@ -15,7 +15,7 @@ from sagan_jax.config import flat_fields
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.continuation import initial_state
-from sagan_jax.training.step import build_recipe
+from sagan_jax.training.step import build_step_config
 
 LIMIT = 240  # seconds
 STARTED = []  # all processes
@@ -110,7 +110,7 @@ def ended(*processes):
 
 def newest_state(workdir, config):
     checkpoints = Checkpoints(workdir / "checkpoints", 1, 100)
-    state = initial_state(config, build_recipe(config), make_mesh(jax.devices()[:1]), checkpoints)
+    state = initial_state(config, build_step_config(config), make_mesh(jax.devices()[:1]), checkpoints)
     checkpoints.close()
     return jax.device_get(state)
 

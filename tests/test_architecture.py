@@ -11,7 +11,7 @@ from sagan_jax.models.architecture import STANDARD_MULTIPLIERS, discriminator_ar
 from sagan_jax.models.between_blocks import LocalBlock
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import Numerics
+from sagan_jax.models.layers import LayerConfig
 
 
 def shapes(module, *inputs, **options):
@@ -88,7 +88,7 @@ def test_every_resolution_builds(resolution, num_classes):
         (lambda: generator_architecture(100, 64), ["data.resolution = 100", "power of two"]),
         (lambda: generator_architecture(1024, 64), ["data.resolution = 1024", "512"]),
         (lambda: generator_architecture(64, 64, (), (128,)), ["model.generator.attention", "128", "8, 16, 32, 64"]),
-        (lambda: generator_architecture(64, 64, (), (), (4,)), ["model.generator.residual", "4", "8, 16, 32, 64"]),
+        (lambda: generator_architecture(64, 64, (), (), (4,)), ["model.generator.local_block", "4", "8, 16, 32, 64"]),
         (lambda: generator_architecture(64, 64, (4, 2, 1)), ["model.generator.multipliers", "3 entries", "needs 5"]),
         (lambda: generator_architecture(64, 0), ["model.generator.channels = 0"]),
         (lambda: discriminator_architecture(64, 64, (), (64,)), ["model.discriminator.attention", "4, 8, 16, 32"]),
@@ -106,7 +106,7 @@ def test_impossible_networks_are_refused_in_one_sentence(build, words):
 @pytest.mark.parametrize("channels", [32, 64, 128, 256])
 def test_a_local_block_has_as_many_parameters_as_attention(channels):
     x = jnp.zeros((1, 16, 16, channels))
-    _, variables = shapes(LocalBlock(Numerics()), x)
+    _, variables = shapes(LocalBlock(LayerConfig()), x)
     assert count(variables) == pytest.approx(attention(channels), rel=0.15)
 
 
@@ -121,7 +121,7 @@ def test_a_local_block_stands_where_attention_would():
 
 def test_a_local_block_begins_as_the_identity_and_sees_five_by_five_positions():
     x = jax.random.normal(jax.random.key(0), (8, 16, 16, 32))
-    block = LocalBlock(Numerics())
+    block = LocalBlock(LayerConfig())
     params = block.init(jax.random.key(1), x)["params"]
     assert (block.apply({"params": params}, x) == x).all()
     opened = {"params": params | {"gamma": jnp.ones(())}}

@@ -7,7 +7,7 @@ import pytest
 
 from sagan_jax.models import attention
 from sagan_jax.models.attention import SelfAttention
-from sagan_jax.models.layers import Numerics
+from sagan_jax.models.layers import LayerConfig
 from sagan_jax.models.spectral_norm import normalize_exactly
 
 SHAPE = (2, 6, 6, 16)
@@ -15,7 +15,7 @@ SHAPE = (2, 6, 6, 16)
 
 @pytest.fixture(scope="module")
 def layer():
-    module = SelfAttention(Numerics())
+    module = SelfAttention(LayerConfig())
     x = jax.random.normal(jax.random.key(0), SHAPE)
     variables = module.init(jax.random.key(1), x)
     return module, {"params": normalize_exactly(variables["params"])}, x
@@ -93,7 +93,7 @@ def test_layers_of_the_authors_code(layer):
 
 def test_bfloat16_keeps_the_softmax_in_float32(layer):
     _, variables, x = layer
-    module = SelfAttention(Numerics(compute_dtype=jnp.bfloat16))
+    module = SelfAttention(LayerConfig(compute_dtype=jnp.bfloat16))
     y, sown = module.apply(variables, x.astype(jnp.bfloat16), mutable=["attention_maps"])
     weights = sown["attention_maps"]["weights"]
     assert (y.dtype, weights.dtype) == (jnp.bfloat16, jnp.float32)

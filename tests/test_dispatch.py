@@ -14,7 +14,7 @@ from sagan_jax.runtime.checkpoint import Checkpoints, SavedCheckpoints
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.dispatch import call_lengths, compile_creation, compile_steps
-from sagan_jax.training.step import build_recipe
+from sagan_jax.training.step import build_step_config
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
 
@@ -51,8 +51,8 @@ def test_several_steps_in_a_call_equal_as_many_calls(gentle_trainer, unroll):
     trainer, key = gentle_trainer, stream(0, "train")
     start = jax.device_get(trainer.fresh_state())
     expected, expected_metrics = trainer.run(trainer.fresh_state(), 2)
-    recipe = dataclasses.replace(trainer.recipe, unroll=unroll)
-    take_steps = compile_steps(recipe, trainer.mesh, trainer.config.data.resolution)
+    step_config = dataclasses.replace(trainer.step_config, unroll=unroll)
+    take_steps = compile_steps(step_config, trainer.mesh, trainer.config.data.resolution)
     state, metrics = take_steps(trainer.fresh_state(), None, tuple(trainer.batch(step) for step in range(2)), key)
     assert int(state.step) == 2
     leaves = (jax.tree.leaves(state.generator.params) for state in (expected, start))
@@ -116,12 +116,12 @@ def test_devices_exchange_gradients_and_moments_only(programs, tiny_trainer):
 
 def test_a_step_at_128_px_takes_at_most_95_gflop_per_image():
     config = load_config("imagenet128")
-    recipe, mesh, batch_size = build_recipe(config), make_mesh(jax.devices()[:1]), config.train.batch_size
-    state = compile_creation(recipe, mesh).eval_shape(jax.random.key(0))
+    step_config, mesh, batch_size = build_step_config(config), make_mesh(jax.devices()[:1]), config.train.batch_size
+    state = compile_creation(step_config, mesh).eval_shape(jax.random.key(0))
     batch = Batch(
         jax.ShapeDtypeStruct((1, batch_size, 128, 128, 3), np.uint8), jax.ShapeDtypeStruct((1, batch_size), np.int32)
     )
-    step = compile_steps(recipe, mesh, 128)
+    step = compile_steps(step_config, mesh, 128)
     flops = step.lower(state, None, (batch,), jax.random.key(0)).cost_analysis()["flops"]
     assert 80e9 < flops / batch_size <= 95e9
 

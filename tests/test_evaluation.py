@@ -21,12 +21,12 @@ from sagan_jax.data.digits import Digits
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation import comparison
-from sagan_jax.evaluation.cautions import cautions
 from sagan_jax.evaluation.comparison import Real, compare, extractor_for, neighbour_sheet, real_images
 from sagan_jax.evaluation.comparison import samples_of as samples
 from sagan_jax.evaluation.image_sets import open_real, open_samples, random_order, read_batches
 from sagan_jax.evaluation.record import read_evaluation
 from sagan_jax.evaluation.reference import read_statistics, reference_features
+from sagan_jax.evaluation.warnings import warnings_of
 from sagan_jax.features import extraction
 from sagan_jax.features.extraction import FeatureSet, extract_features
 from sagan_jax.features.extractor import Extractor, check_extractor, open_extractor
@@ -117,9 +117,9 @@ def test_real_against_real_is_near_0_and_more_damage_is_worse(classifier, real, 
     assert floor["fd_classifier"] < fewer.values["fd_classifier"] < without.values["fd_classifier"]
     assert without.values["fd_classifier"] > 4 * floor["fd_classifier"]
     assert without.values["coverage"] < 0.7
-    assert "there are no generated images of 6, 7, 8 and 1 more" in without.cautions
+    assert "there are no generated images of 6, 7, 8 and 1 more" in without.warnings
     left_out = "4 of 10 classes have fewer than 2 generated or real images and are left out of the intra-class FD"
-    assert any(caution.startswith(left_out) for caution in without.cautions)
+    assert any(warning.startswith(left_out) for warning in without.warnings)
     assert score_of(without, "intra_class_frechet").about.startswith("mean over 6 of 10 classes, each of at least")
 
 
@@ -134,11 +134,11 @@ def test_few_images_of_a_class_are_told(classifier, real, mesh):
     fewest = np.bincount(DIGITS.labels[TRAIN]).min()
     about = score_of(evaluation, "intra_class_frechet").about
     assert about == f"mean over 10 of 10 classes, each of at least {fewest} real, 30 generated"
-    told = [caution for caution in evaluation.cautions if caution.startswith("the smallest class has")]
+    told = [warning for warning in evaluation.warnings if warning.startswith("the smallest class has")]
     assert len(told) == 1
     assert "30 generated images, fewer than the 64 dimensions" in told[0]
-    enough = scores(classifier, real, mesh, part(TEST)).cautions
-    assert not [caution for caution in enough if "class" in caution]
+    enough = scores(classifier, real, mesh, part(TEST)).warnings
+    assert not [warning for warning in enough if "class" in warning]
 
 
 def test_what_cannot_be_measured_is_told(classifier, mesh, tmp_path):
@@ -146,9 +146,9 @@ def test_what_cannot_be_measured_is_told(classifier, mesh, tmp_path):
     few = real_images(classifier, part(singles), None, 16, str(tmp_path), mesh)
     evaluation = scores(classifier, few, mesh, part(TEST))
     assert evaluation.value_of("label_accuracy") is evaluation.value_of("intra_class_frechet") is None
-    assert "label accuracy is not measured, since a class has fewer than 4 real images" in evaluation.cautions
-    assert any(caution.startswith("10 of 10 classes have fewer than 2") for caution in evaluation.cautions)
-    assert score_of(evaluation, "kernel").spread is None
+    assert "label accuracy is not measured, since a class has fewer than 4 real images" in evaluation.warnings
+    assert any(warning.startswith("10 of 10 classes have fewer than 2") for warning in evaluation.warnings)
+    assert score_of(evaluation, "kernel").std_error is None
     assert score_of(evaluation, "kernel").about == "over 10 real, 898 generated"
 
 
@@ -301,7 +301,7 @@ def test_weights_that_are_not_those_of_the_fid_are_told():
 
     def told(name, **facts):
         extractor = Extractor(name, {"weights": "w.pth", "resize": "legacy"} | facts, None, lambda *_: {})
-        return [caution for caution in cautions(extractor, some, some) if "SHA-256" in caution]
+        return [warning for warning in warnings_of(extractor, some, some) if "SHA-256" in warning]
 
     official = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # in the release's name of the file
     assert not told("inception2015", weights_sha256=official)

@@ -64,7 +64,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model(str(PRETRAINED / "digits"), make_mesh(jax.devices()[:1]), 1, judging=True)
+    return load_model(str(PRETRAINED / "digits"), make_mesh(jax.devices()[:1]), 1, with_discriminator=True)
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from etils import epath
 from PIL import Image
 
 from sagan_jax.errors import InputError
+from sagan_jax.exploring.cache import LRUCache
 from sagan_jax.exploring.curve import gamma_name, moment_html
 from sagan_jax.exploring.figure import TILE, figure_png
 from sagan_jax.exploring.heat import MOST_OPACITY, heat, overlay
-from sagan_jax.exploring.kept import Kept
 from sagan_jax.exploring.link import from_query, to_query
-from sagan_jax.exploring.points import distance_at, entropy_at, query_at, target_at, telling_points, with_point
-from sagan_jax.exploring.scene import Choice, Layer, Scene
+from sagan_jax.exploring.points import distance_at, entropy_at, query_at, suggest_points, target_at, with_point
+from sagan_jax.exploring.scene import AttentionLayer, Choice, Scene
 from sagan_jax.exploring.stage import Stage
 from sagan_jax.exploring.timeline import read_timeline
 from sagan_jax.exploring.upload import read_upload
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.usefixtures("hasty_compilation")
 
 @pytest.fixture(scope="module")
 def stage(tiny_run):
-    return Stage(open_trained(str(tiny_run), "newest", make_mesh(), judging=True))
+    return Stage(open_trained(str(tiny_run), "newest", make_mesh(), with_discriminator=True))
 
 
 def random_layer(side=8, keys=4, sharpness=3.0):
     scores = sharpness * np.random.default_rng(0).normal(size=(side**2, keys**2)).astype(np.float32)
     weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    return Layer("generator", side, 0.25, weights, float(weights.max()))
+    return AttentionLayer("generator", side, 0.25, weights, float(weights.max()))
 
 
 def test_a_scene_is_the_image_of_its_seed_with_both_networks_attention(stage):
@@ -51,11 +51,11 @@ def test_a_scene_is_the_image_of_its_seed_with_both_networks_attention(stage):
     generator, discriminator = scene.layers
     assert (generator.network, generator.side, discriminator.network) == ("generator", 8, "discriminator")
     np.testing.assert_array_equal(generator.weights, maps["attention_8"][0])
-    logits, judged = model.judge_images(images, np.array([4]))
+    logits, judged = model.discriminate(images, np.array([4]))
     assert scene.logit == pytest.approx(float(logits[0]), abs=1e-5)
     np.testing.assert_allclose(discriminator.weights, judged["attention_8"][0], atol=1e-6)
     assert stage.generated(Choice(label=4, seed=7)) is scene  # kept
-    assert stage.judged(scene.image, 4) is stage.judged(scene.image.copy(), 4)
+    assert stage.discriminated(scene.image, 4) is stage.discriminated(scene.image.copy(), 4)
 
 
 def test_walks_and_mixtures_end_where_they_lead(stage):
@@ -68,12 +68,12 @@ def test_walks_and_mixtures_end_where_they_lead(stage):
     start = stage.generated(Choice(label=5, seed=9))
     halfway = stage.generated(Choice(label=5, seed=9, other_label=2, mix=0.5))
     assert np.abs(halfway.image.astype(int) - start.image).max() > 0
-    alone = [stage.judged(halfway.image, label).logit for label in (5, 2)]
+    alone = [stage.discriminated(halfway.image, label).logit for label in (5, 2)]
     assert halfway.logit == pytest.approx(np.mean(alone), abs=1e-4)
 
 
 def test_scenes_are_kept_up_to_so_many_bytes():
-    kept, made = Kept(most_bytes=2500), []
+    kept, made = LRUCache(most_bytes=2500), []
 
     def get(name, size=1000):
         def make():
@@ -117,8 +117,8 @@ def test_the_first_points_look_at_something_and_each_at_something_else():
     for query, key in ((3, 2), (40, 9), (41, 9), (63, 15)):
         weights[query] = 0.1 / 15
         weights[query, key] = 0.9
-    layer = Layer("generator", 8, 0.1, weights, 0.9)
-    points = telling_points(Scene(np.zeros((16, 16, 3), np.uint8), (layer,), None))
+    layer = AttentionLayer("generator", 8, 0.1, weights, 0.9)
+    points = suggest_points(Scene(np.zeros((16, 16, 3), np.uint8), (layer,), None))
     assert sorted(query_at(layer, point) for point in points) == [3, 40, 63]
 
 
@@ -137,7 +137,7 @@ def test_opacity_is_the_weight_from_an_even_share_to_the_most_in_equal_ratios():
 
 def test_what_is_shown(stage):
     scene = stage.generated(Choice())
-    points = telling_points(scene)
+    points = suggest_points(scene)
     assert len({query_at(scene.layers[0], point) for point in points}) == 3
     html = layers_html(scene, points)
     assert html.count('<figure class="map"') == 6
@@ -159,7 +159,7 @@ def test_what_is_said():
 
 def test_a_saved_picture_is_as_wide_as_its_content_and_says_where_it_is_from(stage):
     scene = stage.generated(Choice(label=3, seed=7))
-    points = telling_points(scene)
+    points = suggest_points(scene)
     widths = []
     for chosen, title in (([], "digits"), (points, "digits"), ([], "a long title " * 20)):
         picture = Image.open(io.BytesIO(figure_png(scene, chosen, title, "?label=3&seed=7")))
@@ -181,7 +181,7 @@ def test_a_model_without_classes_attention_and_discriminator_has_an_image(tmp_pa
     scene = stage.generated(Choice(seed=3, walk=0.5))
     assert scene.image.shape == (16, 16, 3)
     assert scene.logit is None
-    points = telling_points(scene)
+    points = suggest_points(scene)
     assert points == []
     assert "no attention layer" in layers_html(scene, points)
     assert figure_png(scene, [(0.5, 0.5)], "plain", "?").startswith(b"\x89PNG")

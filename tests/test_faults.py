@@ -58,16 +58,16 @@ def delete_all_but_the_folder(checkpoint):
             file.unlink()
 
 
-def scribble_on_the_seal(checkpoint):
-    (checkpoint / "seal.json").write_text('{"files"')
+def scribble_on_the_manifest(checkpoint):
+    (checkpoint / "manifest.json").write_text('{"files"')
 
 
 DAMAGES = {
     truncate: r"has 100 bytes in place of",
     flip_a_byte: r"has changed",
     delete_half: r"is missing",
-    delete_all_but_the_folder: r"seal.json is missing",
-    scribble_on_the_seal: r"seal.json is not readable",
+    delete_all_but_the_folder: r"manifest.json is missing",
+    scribble_on_the_manifest: r"manifest.json is not readable",
 }
 
 
@@ -92,7 +92,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, 
     assert checkpoints.newest_step() == 2
     found = checkpoints.restore(2, like=state_of(0))
     np.testing.assert_array_equal(found["weights"], state_of(2)["weights"])
-    (aside,) = (tmp_path / "damaged").iterdir()
+    (aside,) = (tmp_path / "quarantine").iterdir()
     words = capsys.readouterr().err
     assert "warning: the checkpoint of step 3 is damaged (" in words
     assert str(aside) in words
@@ -130,7 +130,7 @@ def test_a_best_checkpoint_from_before_a_run_went_back_gives_way(tmp_path):
     assert best.save_if_better(6, state_of(7), 3.5)
     assert best.save_if_better(5, state_of(5), 4.0)
     assert (best.steps(), best.score()) == ([5], 4.0)
-    assert best.damage(5) is None
+    assert best.verify(5) is None
     best.close()
 
 
@@ -145,12 +145,12 @@ def test_a_save_that_orbax_skips_has_failed(tmp_path, capsys):
 
 def test_a_seal_is_given_to_what_is_written_and_to_nothing_else(tmp_path):
     save_three(tmp_path)
-    (tmp_path / "2" / "seal.json").unlink()
+    (tmp_path / "2" / "manifest.json").unlink()
     flip_a_byte(tmp_path / "2")
     checkpoints = Checkpoints(tmp_path, keep=3, keep_every_steps=100)
     checkpoints.save(4, state_of(4))
     checkpoints.close()
-    assert [checkpoints.damage(step) for step in (2, 3, 4)] == ["seal.json is missing", None, None]
+    assert [checkpoints.verify(step) for step in (2, 3, 4)] == ["manifest.json is missing", None, None]
 
 
 def test_a_best_state_that_cannot_be_kept_does_not_stop_the_run(tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_a_second_interrupt_does_not_wait_for_a_save(tmp_path):
         "from sagan_jax.errors import exit_status\n"
         "from sagan_jax.runtime import checkpoint\n"
         "from sagan_jax.runtime.interruption import StopRequest\n"
-        "checkpoint.seal = lambda *_: time.sleep(60)\n"
+        "checkpoint.write_manifest = lambda *_: time.sleep(60)\n"
         "def program():\n"
         "    with contextlib.ExitStack() as opened:\n"
         "        request = opened.enter_context(StopRequest())\n"

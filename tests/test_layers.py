@@ -8,16 +8,16 @@ from sagan_jax.models.architecture import generator_architecture
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem, GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import Conv, Numerics
-from sagan_jax.models.resampling import mean_pool, upsample
+from sagan_jax.models.layers import Conv, LayerConfig
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
+from sagan_jax.ops.resampling import mean_pool, upsample
 
 X = jax.random.normal(jax.random.key(0), (6, 4, 4, 5)) * 3 + 1
 LABELS = jnp.array([0, 1, 2, 0, 1, 2])
 
 
 def test_batch_norm_uses_the_moments_of_the_batch():
-    module = BatchNorm(Numerics(batch_norm_momentum=0.9))
+    module = BatchNorm(LayerConfig(batch_norm_momentum=0.9))
     variables = module.init(jax.random.key(0), X, train=True)
     y, updated = module.apply(variables, X, train=True, mutable=["batch_stats"])
     x = np.asarray(X, np.float64)
@@ -28,7 +28,7 @@ def test_batch_norm_uses_the_moments_of_the_batch():
 
 
 def test_batch_norm_uses_running_averages_outside_training():
-    module = BatchNorm(Numerics())
+    module = BatchNorm(LayerConfig())
     variables = module.init(jax.random.key(0), X, train=True)
     stats = {"mean": jnp.arange(5.0), "var": jnp.arange(1.0, 6.0)}
     y = module.apply(variables | {"batch_stats": stats}, X, train=False)
@@ -36,7 +36,7 @@ def test_batch_norm_uses_running_averages_outside_training():
 
 
 def test_conditional_batch_norm_has_a_gain_and_a_bias_per_class():
-    module = BatchNorm(Numerics(), num_classes=3)
+    module = BatchNorm(LayerConfig(), num_classes=3)
     variables = module.init(jax.random.key(0), X, LABELS, train=True)
     assert (variables["params"]["scale"] == 1).all()
     assert (variables["params"]["bias"] == 0).all()
@@ -50,7 +50,7 @@ def test_conditional_batch_norm_has_a_gain_and_a_bias_per_class():
 def apply_conv(variables, name, x):
     layer = {kind: tree[name] for kind, tree in variables.items() if name in tree}
     kernel = layer["params"]["kernel"]
-    return Conv(kernel.shape[-1], kernel.shape[0], Numerics()).apply(layer, x)
+    return Conv(kernel.shape[-1], kernel.shape[0], LayerConfig()).apply(layer, x)
 
 
 def with_random_biases(variables):
@@ -62,7 +62,7 @@ def with_random_biases(variables):
 
 
 def test_discriminator_block_adds_the_shortcut_of_x_itself():
-    block = DiscriminatorBlock(7, True, Numerics())
+    block = DiscriminatorBlock(7, True, LayerConfig())
     variables = with_random_biases(block.init(jax.random.key(1), X))
     h = apply_conv(variables, "conv_0", jax.nn.relu(X))
     h = apply_conv(variables, "conv_1", jax.nn.relu(h))
@@ -71,7 +71,7 @@ def test_discriminator_block_adds_the_shortcut_of_x_itself():
 
 
 def test_discriminator_block_without_change_of_shape_has_no_shortcut_weights():
-    block = DiscriminatorBlock(5, False, Numerics())
+    block = DiscriminatorBlock(5, False, LayerConfig())
     variables = block.init(jax.random.key(1), X)
     assert set(variables["params"]) == {"conv_0", "conv_1"}
     h = apply_conv(variables, "conv_0", jax.nn.relu(X))
@@ -81,7 +81,7 @@ def test_discriminator_block_without_change_of_shape_has_no_shortcut_weights():
 
 
 def test_stem_does_not_activate_the_image():
-    stem = DiscriminatorStem(7, Numerics())
+    stem = DiscriminatorStem(7, LayerConfig())
     variables = with_random_biases(stem.init(jax.random.key(1), X))
     h = apply_conv(variables, "conv_1", jax.nn.relu(apply_conv(variables, "conv_0", X)))
     expected = mean_pool(h) + mean_pool(apply_conv(variables, "shortcut", X))
@@ -89,12 +89,12 @@ def test_stem_does_not_activate_the_image():
 
 
 def test_generator_block_shortcut_commutes_with_upsampling():
-    block = GeneratorBlock(7, 3, Numerics())
+    block = GeneratorBlock(7, 3, LayerConfig())
     variables = with_random_biases(block.init(jax.random.key(1), X, LABELS, True))
 
     def norm(name, x):
         layer = {kind: tree[name] for kind, tree in variables.items() if name in tree}
-        return jax.nn.relu(BatchNorm(Numerics(), 3).apply(layer, x, LABELS, train=True))
+        return jax.nn.relu(BatchNorm(LayerConfig(), 3).apply(layer, x, LABELS, train=True))
 
     h = apply_conv(variables, "conv_0", upsample(norm("norm_0", X)))
     h = apply_conv(variables, "conv_1", norm("norm_1", h))
@@ -103,10 +103,10 @@ def test_generator_block_shortcut_commutes_with_upsampling():
 
 
 def test_grouped_moments_are_those_of_each_group_alone():
-    module = BatchNorm(Numerics(moment_groups=2))
+    module = BatchNorm(LayerConfig(ghost_batches=2))
     variables = module.init(jax.random.key(0), X, train=True)
     y = module.apply(variables, X, train=True)
-    alone = BatchNorm(Numerics())
+    alone = BatchNorm(LayerConfig())
     for group in (0, 1):
         np.testing.assert_allclose(y[group::2], alone.apply(variables, X[group::2], train=True), atol=1e-5)
 

@@ -12,7 +12,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.layouts.imported import import_model
 from sagan_jax.layouts.names import LAYOUTS
 from sagan_jax.models.blocks import DiscriminatorBlock
-from sagan_jax.models.layers import Numerics
+from sagan_jax.models.layers import LayerConfig
 from sagan_jax.portable.folder import load_model
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.weights.files import read_weights
@@ -20,7 +20,7 @@ from sagan_jax.weights.files import read_weights
 GOLDEN = Path(__file__).parent / "golden"
 TORCH = ("studiogan", "mmgeneration", "biggan-pytorch", "torch-sagan")
 NAMES = ("cat", "dog", "fish")
-CONVERTED = {"activated_shortcuts": True, "channel_order": "rgb"}
+CONVERTED = {"inplace_relu": True, "channel_order": "rgb"}
 # Files, and how they are imported where that is not as the layout has it.
 FILES = {layout: {} for layout in TORCH} | {"studiogan_embeddings": {}, "mmgeneration_converted": CONVERTED}
 
@@ -48,8 +48,8 @@ def test_images_and_logits_are_those_of_torch(file):
         assert discriminator is None
         return
     assert model.card.discriminator.resolutions == (8, 4, 4)
-    assert model.card.activated_shortcuts == (file in ("studiogan", "mmgeneration_converted"))
-    logits = discriminator.apply(model.judge, shown, labels)
+    assert model.card.inplace_relu == (file in ("studiogan", "mmgeneration_converted"))
+    logits = discriminator.apply(model.discriminator_variables, shown, labels)
     np.testing.assert_allclose(logits, golden["logits"], atol=1e-4, rtol=1e-4)
 
 
@@ -62,7 +62,7 @@ def test_tables_that_are_spectrally_normalised_mean_another_epsilon():
 def test_activated_shortcuts_see_what_is_positive(features, downsample):
     """A block with kernels of 0 but in the shortcut, by numpy alone."""
     x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
-    block = DiscriminatorBlock(features, downsample, Numerics(), activated_shortcuts=True)
+    block = DiscriminatorBlock(features, downsample, LayerConfig(), inplace_relu=True)
     params = block.init(jax.random.key(0), x)["params"]
     params["conv_1"] = jax.tree.map(np.zeros_like, params["conv_1"])
     expected = np.maximum(x, 0)
@@ -80,7 +80,7 @@ def test_a_generator_alone_is_enough(layout):
     arrays, _ = stored(layout)
     alone = {name: value for name, value in arrays.items() if not name.startswith(("d.", "D.", "discriminator."))}
     model = import_model(alone, layout, "weights.pth")
-    assert model.judge is None
+    assert model.discriminator_variables is None
     assert model.card.class_names == ("class 0", "class 1", "class 2")
 
 
@@ -173,15 +173,15 @@ def test_the_authors_variables_have_their_places():
         (params["block_16"]["conv_1"], "g_block2/snconv2", "w"),
         (params["block_8"]["shortcut"], "g_block1/snconv3", "w"),
         (params["attention_16"]["output"], "g_non_local/sn_conv_attn", "w"),
-        (model.judge["params"]["block_0"]["conv_0"], "d_optimized_block1/sn_conv1", "w"),
-        (model.judge["params"]["logit"], "d_sn_linear", "Matrix"),
+        (model.discriminator_variables["params"]["block_0"]["conv_0"], "d_optimized_block1/sn_conv1", "w"),
+        (model.discriminator_variables["params"]["logit"], "d_sn_linear", "Matrix"),
     )
     for ours, theirs, name in pairs:
         expected = divided(arrays[f"model/{theirs}/{name}"], arrays[f"model/{theirs}/u"])
         np.testing.assert_allclose(ours["kernel"], expected, rtol=1e-5)
     table = arrays["model/d_embedding/embedding_map"]
     expected = divided(table.T, arrays["model/d_embedding/u"]).T
-    np.testing.assert_allclose(model.judge["params"]["embedding"]["kernel"], expected, rtol=1e-5)
+    np.testing.assert_allclose(model.discriminator_variables["params"]["embedding"]["kernel"], expected, rtol=1e-5)
     moments = model.variables["batch_stats"]["block_32"]["norm_1"]
     np.testing.assert_allclose(moments["var"], arrays["model/g_block3/cbn_1/var"].reshape(-1))
     np.testing.assert_allclose(params["block_32"]["norm_1"]["scale"], arrays["model/g_block3/cbn_1/gamma"])
@@ -290,11 +290,11 @@ def test_a_file_that_differs_from_its_layout(tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     flags = [f"--import-from={tmp_path / 'a.npz'}", "--layout=mmgeneration", f"--out={tmp_path / 'model'}"]
     assert export.main([*flags, "--no-program", "--inplace-relu", "--channel-order=rgb"]) == 0
-    model = load_model(str(tmp_path / "model"), make_mesh(), 16, judging=True)
+    model = load_model(str(tmp_path / "model"), make_mesh(), 16, with_discriminator=True)
     images, labels = np.moveaxis(golden["images"], 1, -1), golden["labels"].astype(np.int32)
     found = model.card.build_generator().apply(model.variables, golden["latents"], labels, train=False)
     np.testing.assert_allclose(found, images, atol=1e-4)
-    logits = model.discriminator.apply(model.judge, images, labels)
+    logits = model.discriminator.apply(model.discriminator_variables, images, labels)
     np.testing.assert_allclose(logits, golden["logits"], atol=1e-4, rtol=1e-4)
 
 

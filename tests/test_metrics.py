@@ -93,7 +93,7 @@ def test_kernel_distance_is_the_textbook_sum(n, m):
     x, y = normal(0, n, 3), normal(1, m, 3) + 0.5
     found = kernel_distance(x, y)
     assert found.value == pytest.approx(textbook_squared_mmd(x, y), abs=1e-12)
-    assert (found.standard_error is None) == (m < 40)  # too few for groups of two
+    assert (found.std_error is None) == (m < 40)  # too few for groups of two
 
 
 @pytest.mark.parametrize(("shift", "m"), [(0, 120), (0, 300), (0.4, 120), (0.4, 300)])
@@ -120,7 +120,7 @@ def test_classes_that_take_turns_make_the_standard_error_no_larger():
 
     def error(order):
         x, y = (normal(seed, 400, 4) + means[np.arange(400) % 40] for seed in (0, 1))
-        return kernel_distance(x[order], y[order]).standard_error
+        return kernel_distance(x[order], y[order]).std_error
 
     shuffled = [error(np.random.default_rng(seed).permutation(400)) for seed in range(3)]
     assert 0.6 < error(np.arange(400)) / np.mean(shuffled) < 1.6

@@ -54,16 +54,16 @@ def inputs(count):
 
 def test_the_weights_are_those_of_the_averaged_generator(tiny_run, portable):
     latents, labels = inputs(12)
-    model = load_model(str(portable), make_mesh(), 16, judging=True)
+    model = load_model(str(portable), make_mesh(), 16, with_discriminator=True)
     found = model.card.build_generator().apply(model.variables, latents, labels, train=False)
     np.testing.assert_allclose(found, live_images(tiny_run, latents, labels), atol=1e-6)
     kernel = np.asarray(model.variables["params"]["block_16"]["conv_0"]["kernel"])
     assert np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]))[1][0] == pytest.approx(1, abs=1e-5)
     images = model.sampler.images(model.variables, latents, labels)
-    trained = open_trained(str(tiny_run), "newest", make_mesh(), judging=True)
+    trained = open_trained(str(tiny_run), "newest", make_mesh(), with_discriminator=True)
     for expected, value in zip(
-        jax.tree.leaves(trained.judge_images(images, labels)),
-        jax.tree.leaves(model.judge_images(images, labels)),
+        jax.tree.leaves(trained.discriminate(images, labels)),
+        jax.tree.leaves(model.discriminate(images, labels)),
         strict=True,
     ):
         np.testing.assert_allclose(value, expected, atol=1e-5)
@@ -98,8 +98,8 @@ def test_the_program_needs_nothing_of_ours(tiny_run, portable, tmp_path):
 def test_nothing_is_left_of_a_model_that_was_there(portable, tmp_path, monkeypatch):
     for name in ("model.json", "generator.safetensors", "discriminator.safetensors", "generator.stablehlo"):
         (tmp_path / name).write_text("another model's")
-    judged = load_model(str(portable), make_mesh(), 16, judging=True)
-    alone = dataclasses.replace(judged, discriminator=None, judge=None)
+    judged = load_model(str(portable), make_mesh(), 16, with_discriminator=True)
+    alone = dataclasses.replace(judged, discriminator=None, discriminator_variables=None)
     save_model(epath.Path(tmp_path), alone, "float32", with_program=False)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["generator.safetensors", "model.json"]
 
@@ -203,7 +203,7 @@ DAMAGES = {
     "unknown field": (lambda folder: rewrite_card(folder, more=1), "is damaged"),
     "few names": (lambda folder: rewrite_card(folder, class_names=["a"]), "10 classes with 1 names"),
     "text as number": (lambda folder: rewrite_card(folder, latent_size="8"), "is damaged"),
-    "text as switch": (lambda folder: rewrite_card(folder, activated_shortcuts="no"), "activated_shortcuts = no"),
+    "text as switch": (lambda folder: rewrite_card(folder, inplace_relu="no"), "inplace_relu = no"),
     "huge": (lambda folder: rewrite_card(folder, latent_size=10**9), "is damaged"),
     "impossible sides": (
         lambda folder: rewrite_card(folder, generator={"resolutions": [4, 9], "widths": [1, 1], "attention": []}),
@@ -230,7 +230,7 @@ def test_a_damaged_model_is_refused(copy, name, capsys):
 
 def test_a_model_without_its_discriminator_still_makes_images(copy):
     (copy / "discriminator.safetensors").unlink()
-    assert load_model(str(copy), make_mesh(), 16, judging=True).discriminator is None
+    assert load_model(str(copy), make_mesh(), 16, with_discriminator=True).discriminator is None
 
 
 @pytest.mark.parametrize(

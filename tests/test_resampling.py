@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sagan_jax.models import convolution, resampling
-from sagan_jax.models.convolution import LAYOUT
-from sagan_jax.models.layers import same_size
-from sagan_jax.models.resampling import convolve_mean_pool, max_pool, mean_pool, upsample, upsample_convolve
+from sagan_jax.models.layers import conv2d_same
+from sagan_jax.ops.convolution import LAYOUT
+from sagan_jax.ops.resampling import conv2d_mean_pool, max_pool, mean_pool, upsample, upsample_conv2d
 
 
 def plain_convolve(x, kernel):
@@ -19,9 +19,9 @@ def plain_convolve(x, kernel):
 
 
 FORMS = {
-    "same size": (same_size, plain_convolve),
-    "upsample": (upsample_convolve, lambda x, kernel: plain_convolve(upsample(x), kernel)),
-    "pool": (convolve_mean_pool, lambda x, kernel: mean_pool(plain_convolve(x, kernel))),
+    "same size": (conv2d_same, plain_convolve),
+    "upsample": (upsample_conv2d, lambda x, kernel: plain_convolve(upsample(x), kernel)),
+    "pool": (conv2d_mean_pool, lambda x, kernel: mean_pool(plain_convolve(x, kernel))),
 }
 
 

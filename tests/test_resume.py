@@ -14,7 +14,7 @@ from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh, replicated
 from sagan_jax.training.continuation import initial_state
 from sagan_jax.training.loop import prepare, train_and_evaluate
-from sagan_jax.training.step import build_recipe
+from sagan_jax.training.step import build_step_config
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
 
@@ -81,7 +81,7 @@ def test_fresh_state_depends_on_the_seed_alone(tmp_path):
     config = config_for(1)
     checkpoints = Checkpoints(tmp_path, 1, 100)
     first, second = (
-        initial_state(config, build_recipe(config), make_mesh(jax.devices()[:n]), checkpoints) for n in (1, 8)
+        initial_state(config, build_step_config(config), make_mesh(jax.devices()[:n]), checkpoints) for n in (1, 8)
     )
     checkpoints.close()
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(second))

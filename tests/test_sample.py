@@ -151,13 +151,13 @@ def test_interpolations_begin_with_the_images_themselves(tiny_run, tmp_path):
 def test_attention_is_drawn_and_told_in_numbers(tiny_run, tmp_path, capsys):
     made(tiny_run, tmp_path, "--num=2", "--attention")
     text = capsys.readouterr().out
-    model = open_trained(str(tiny_run), "newest", make_mesh(), 128, judging=True)
+    model = open_trained(str(tiny_run), "newest", make_mesh(), 128, with_discriminator=True)
     latents, labels = model.sampler.fixed_latents(2, stream(0, "samples")), np.arange(2)
     images, maps = model.sampler.attention(model.variables, latents, labels)
-    judged = model.judge_images(images, labels)[1]
+    judged = model.discriminate(images, labels)[1]
     for network, params, weights in (
         ("Generator", model.variables["params"], maps["attention_8"]),
-        ("Discriminator", model.judge["params"], judged["attention_8"]),
+        ("Discriminator", model.discriminator_variables["params"], judged["attention_8"]),
     ):
         [line] = [line for line in text.splitlines() if line.startswith(f"{network}, 8 × 8, γ ")]
         gamma = float(line.split("γ ")[1].split(",")[0].replace("−", "-"))
@@ -172,8 +172,8 @@ def test_shares_of_classes_are_kept_with_the_run(tmp_path):
     config = tiny_config()
     config.train.steps, config.data.class_sampling = 1, "empirical"
     train_and_evaluate(config, str(tmp_path))
-    assert len(json.loads((tmp_path / "data.json").read_text())["class_shares"]) == 10
-    assert sum(open_trained(str(tmp_path), "newest", make_mesh()).card.class_shares) == pytest.approx(1)
+    assert len(json.loads((tmp_path / "data.json").read_text())["class_frequencies"]) == 10
+    assert sum(open_trained(str(tmp_path), "newest", make_mesh()).card.class_frequencies) == pytest.approx(1)
 
 
 def test_without_a_name_the_model_that_comes_along_draws_the_digits_asked_for(tmp_path, capsys):
@@ -266,7 +266,8 @@ def test_the_way_between_latents_is_an_arc():
 def test_a_mixture_of_classes_is_between_them(tiny_run):
     model = open_trained(str(tiny_run), "newest", make_mesh())
     tables = [
-        mixed_classes(model.variables, 3, 5, share)["params"]["block_8"]["norm_0"]["scale"] for share in (0, 0.5, 1)
+        mixed_classes(model.variables, 3, 5, fraction)["params"]["block_8"]["norm_0"]["scale"]
+        for fraction in (0, 0.5, 1)
     ]
     usual = model.variables["params"]["block_8"]["norm_0"]["scale"]
     for table, expected in zip(tables, (usual[3], (usual[3] + usual[5]) / 2, usual[5]), strict=True):

@@ -54,7 +54,7 @@ def test_a_run_is_scored_while_it_trains(workdir):
     rows = score_rows(workdir)
     assert list(rows) == [2, 4]
     assert all(np.isfinite(value) for row in rows.values() for value in row.values())
-    assert 0 < rows[4]["eval/share_of_time"] < 1
+    assert 0 < rows[4]["eval/fraction_of_time"] < 1
     (file,) = (workdir / "evaluations").glob("00000004-classifier-*.json")
     saved = json.loads(file.read_text())
     assert saved["scores"]["fd_classifier"]["value"] == rows[4]["eval/fd_classifier"]
@@ -250,7 +250,7 @@ def test_a_best_that_cannot_be_measured_after_all_loses_nothing(workdir, cache, 
     value = json.loads(file.read_text())["scores"]["fd_classifier"]["value"]
     row = score_rows(tmp_path)[1]
     assert row["eval/fd_classifier"] == value
-    assert row["eval/share_of_time"] > 0.99, "opening what is compared with belongs to the evaluation"
+    assert row["eval/fraction_of_time"] > 0.99, "opening what is compared with belongs to the evaluation"
     checkpoints = SavedCheckpoints(tmp_path / "best")
     assert checkpoints.steps() == []
     checkpoints.close()

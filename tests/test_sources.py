@@ -13,7 +13,7 @@ from PIL import Image
 
 from sagan_jax.data.encoded import EncodedImage, decode
 from sagan_jax.data.files import ImageFiles
-from sagan_jax.data.layout import layout_of, wrapping_folder
+from sagan_jax.data.layout import folder_contents, wrapping_folder
 from sagan_jax.data.resize import FILTERS, square_rgb
 from sagan_jax.data.source import open_source
 from sagan_jax.errors import InputError
@@ -141,7 +141,7 @@ LAYOUTS = {
 def test_layout_gives_each_image_its_class(case):
     names, label_file, class_names, labels = LAYOUTS[case]
     text = None if label_file is None else json.dumps(label_file).encode()
-    layout = layout_of("here", names, text, None)
+    layout = folder_contents("here", names, text, None)
     assert layout.names == sorted(name for name in names if name.endswith("png"))
     assert (layout.class_names, layout.labels) == (class_names, labels)
 
@@ -173,12 +173,12 @@ AMBIGUOUS = {
 def test_unclear_classes_are_refused(case):
     names, label_file, words = AMBIGUOUS[case]
     with pytest.raises(InputError, match=words):
-        layout_of("here", names, label_file, None)
+        folder_contents("here", names, label_file, None)
 
 
 def test_two_classes_cannot_have_one_name():
     with pytest.raises(InputError, match="calls two classes x"):
-        layout_of("here", FILES, None, b'{"a": "x", "b": "x"}')
+        folder_contents("here", FILES, None, b'{"a": "x", "b": "x"}')
 
 
 def test_links_are_followed_but_not_in_circles(image_folder, tmp_path_factory):

@@ -36,14 +36,14 @@ def singular_values(params):
 @pytest.mark.parametrize("variant", NORMALIZED)
 def test_samples_are_those_of_the_network_that_learned(variant):
     trainer, state = trained(variant)
-    recipe = trainer.recipe
-    latents, labels = recipe.prior.draw(4, jax.random.key(0))
-    learned, plain = recipe.networks.generator, plain_generator(recipe.networks.generator)
+    step_config = trainer.step_config
+    latents, labels = step_config.prior.draw(4, jax.random.key(0))
+    learned, plain = step_config.networks.generator, plain_generator(step_config.networks.generator)
     stats = {"batch_stats": state.generator.batch_stats}
     expected = learned.apply({"params": normalize_exactly(state.ema_params)} | stats, latents, labels, train=False)
     found = plain.apply({"params": plain_params(state.ema_params)} | stats, latents, labels, train=False)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    sampler = Sampler(learned, recipe.prior, make_mesh(jax.devices()[:1]), batch_size=16, standing_batches=1)
+    sampler = Sampler(learned, step_config.prior, make_mesh(jax.devices()[:1]), batch_size=16, standing_batches=1)
     variables = sampler.freeze(state.ema_params, 0)
     images = sampler.images(variables, np.asarray(latents), np.asarray(labels))
     assert images.shape == (4, 16, 16, 3)

@@ -143,7 +143,7 @@ def test_the_discriminator_sees_augmented_images_only():
     config.model.num_classes = 0
     trainer = Trainer(config)
     trainer.step = compile_steps(
-        dataclasses.replace(trainer.recipe, augment=lambda images, keys: 0 * images), trainer.mesh, 16
+        dataclasses.replace(trainer.step_config, augment=lambda images, keys: 0 * images), trainer.mesh, 16
     )
     (generator, discriminator), metrics = gradients(trainer)
     assert metrics["real_logits"] == metrics["fake_logits"]

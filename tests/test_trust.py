@@ -18,7 +18,7 @@ from sagan_jax.data.source import open_source
 from sagan_jax.errors import InputError
 from sagan_jax.runtime import processes, storage
 from sagan_jax.runtime.checkpoint import Checkpoints, SavedCheckpoints
-from sagan_jax.runtime.seal import seal
+from sagan_jax.runtime.checkpoint_manifest import write_manifest
 
 
 def test_a_checkpoint_from_a_stranger_is_data_only(tmp_path):
@@ -29,11 +29,11 @@ def test_a_checkpoint_from_a_stranger_is_data_only(tmp_path):
     trap = tmp_path / "trap"
     payload = b"cos\nsystem\n(S'touch %s'\ntR." % os.fsencode(trap)  # a pickle that runs a command
     for file in [*(tmp_path / "3").rglob("*")]:
-        if file.is_file() and file.name != "seal.json":
+        if file.is_file() and file.name != "manifest.json":
             file.write_bytes(payload)
-    seal(storage.epath.Path(tmp_path), 3)  # which they can as well
+    write_manifest(storage.epath.Path(tmp_path), 3)  # which they can as well
     for checkpoints in (Checkpoints(tmp_path, 3, 100), SavedCheckpoints(tmp_path)):
-        assert checkpoints.damage(3) is None
+        assert checkpoints.verify(3) is None
         with pytest.raises(Exception, match="."):  # of Orbax and TensorStore, many kinds
             checkpoints.restore(3, like=state_of(0))
     assert not trap.exists()

@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from sagan_jax.data.encoded import Decoded, EncodedImage
-from sagan_jax.data.layout import CLASS_FILE, LABEL_FILE, is_image, layout_of, wrapping_folder
+from sagan_jax.data.layout import CLASS_FILE, LABEL_FILE, folder_contents, is_image, wrapping_folder
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import is_remote
 
@@ -31,7 +31,7 @@ class ImageFiles:
       ignored: number of files that are no images.
 
     Raises:
-      InputError: a path is missing or its classes are unclear, see `layout_of`.
+      InputError: a path is missing or its classes are unclear, see `folder_contents`.
     """
 
     def __init__(self, paths: Sequence[str]):
@@ -47,7 +47,7 @@ class ImageFiles:
                     both = f"{self._containers[part_of[name]].path} and {container.path}"
                     raise InputError(f"{name} is in both {both}: give each image once.")
         described = [self._root_file(name, part_of) for name in (LABEL_FILE, CLASS_FILE)]
-        layout = layout_of(self.name, list(part_of), *described)
+        layout = folder_contents(self.name, list(part_of), *described)
         self.class_names, self.ignored = layout.class_names, layout.ignored
         self.labels = np.asarray(layout.labels, np.int32)
         self._names = layout.names

@@ -15,7 +15,7 @@ SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 ONE_CLASS = ("all",)
 
 
-class Layout(NamedTuple):
+class FolderContents(NamedTuple):
     """The images of a data set in the order of their names.
 
     Attributes:
@@ -30,7 +30,9 @@ class Layout(NamedTuple):
     ignored: int
 
 
-def layout_of(where: str, names: Sequence[str], label_file: bytes | None, class_file: bytes | None) -> Layout:
+def folder_contents(
+    where: str, names: Sequence[str], label_file: bytes | None, class_file: bytes | None
+) -> FolderContents:
     """Finds the classes of the images among `names`.
 
     With a label file: those that it gives. Otherwise, images in subfolders are of one class per
@@ -67,7 +69,7 @@ def layout_of(where: str, names: Sequence[str], label_file: bytes | None, class_
     for name, count in collections.Counter(class_names).items():
         if count > 1:
             raise InputError(f"{where}/{CLASS_FILE} calls two classes {name}: give each a name of its own.")
-    return Layout(class_names, images, labels, ignored)
+    return FolderContents(class_names, images, labels, ignored)
 
 
 def is_image(name: str) -> bool:

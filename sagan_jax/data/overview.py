@@ -10,12 +10,12 @@ SHOWN_CLASSES = 50  # rows of a table on the terminal
 
 
 def class_table(class_names: Sequence[str], counts: Sequence[int] | np.ndarray) -> list[str]:
-    """Lines with label, name, number and share of the images of each class."""
+    """Lines with label, name, number and fraction of the images of each class."""
     # A folder's name may hold line breaks and bytes that are no text.
     class_names = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in class_names]
     width = max(5, *(len(name) for name in class_names))
     total = max(1, int(np.sum(counts)))
-    lines = [f"label  {'class':<{width}}  {'images':>9}   share"]
+    lines = [f"label  {'class':<{width}}  {'images':>9}   fraction"]
     for label, (name, count) in enumerate(zip(class_names, counts, strict=True)):
         lines.append(f"{label:>5}  {name:<{width}}  {count:>9,}  {count / total:6.2%}")
     return lines

@@ -39,9 +39,9 @@ class Feed:
 
     def inputs(self, first_step: int, last_step: int) -> Iterator[Any]:
         """For each step a `Batch`, or where images are resident their indices [S, B] int32; spread over the devices."""
-        spread = functools.partial(to_global, batch_sharding(self.mesh))
+        to_devices = functools.partial(to_global, batch_sharding(self.mesh))
         read = self.pipeline.batches if self.resident is None else self.pipeline.index_batches
-        return read(first_step, last_step, finish=spread)
+        return read(first_step, last_step, finish=to_devices)
 
 
 def open_feed(config: ConfigDict, pipeline: Pipeline, mesh: Mesh) -> Feed:

@@ -36,7 +36,7 @@ class ImageSource(Protocol):
 
 
 class ImageStream(Protocol):
-    """A finite data set that can only be read in its files' order, already cut to this process's share.
+    """A finite data set that can only be read in its files' order, already cut to this process's part.
 
     Attributes:
       name, class_names: as in `ImageSource`.
@@ -95,7 +95,7 @@ def class_counts(source: ImageSource | ImageStream) -> np.ndarray | None:
 
 
 def class_frequencies(config: ConfigDict, source: ImageSource | ImageStream) -> tuple[float, ...]:
-    """The share of each class among generated labels; empty where all are alike.
+    """The fraction of each class among generated labels; empty where all are alike.
 
     Raises:
       InputError: `data.class_sampling` wants those of the data, which are not known.

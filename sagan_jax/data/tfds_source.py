@@ -164,8 +164,8 @@ class TfdsStream:
         self.name, self.class_names = images.name, images.class_names
         self.images = images
         self.resolution = resolution
-        self.share = tfds.even_splits(images.split, jax.process_count())[jax.process_index()]
-        self.share_size = images.builder.info.splits[self.share].num_examples
+        self.split = tfds.even_splits(images.split, jax.process_count())[jax.process_index()]
+        self.split_size = images.builder.info.splits[self.split].num_examples
 
     def __len__(self) -> int:
         return len(self.images)
@@ -179,15 +179,15 @@ class TfdsStream:
         return decode(file, self.resolution), file.label
 
     def _records(self, seed: int, first_image: int) -> Iterator[dict[str, Any]]:
-        epoch, offset = divmod(first_image, self.share_size)
+        epoch, offset = divmod(first_image, self.split_size)
         while True:
             epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
             read_config = tfds.ReadConfig(shuffle_seed=epoch_seed, try_autocache=False)
             records = self.images.builder.as_dataset(
-                split=self.share, shuffle_files=True, decoders=self.images.decoders, read_config=read_config
+                split=self.split, shuffle_files=True, decoders=self.images.decoders, read_config=read_config
             )
             # Skipped records are shuffled but never decoded.
-            records = records.shuffle(min(SHUFFLE_BUFFER, self.share_size), seed=epoch_seed).skip(offset).prefetch(256)
+            records = records.shuffle(min(SHUFFLE_BUFFER, self.split_size), seed=epoch_seed).skip(offset).prefetch(256)
             yield from records.as_numpy_iterator()
             epoch, offset = epoch + 1, 0
 

@@ -11,11 +11,11 @@ from sagan_jax.data.encoded import Decoded
 from sagan_jax.data.prepared import PreparedImages
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
-from sagan_jax.evaluation.cautions import cautions
 from sagan_jax.evaluation.image_sets import NumberedImages, random_order, read_batches
 from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.reference import reference_features
 from sagan_jax.evaluation.scores import scores_of
+from sagan_jax.evaluation.warnings import warnings_of
 from sagan_jax.features.extraction import FeatureSet, extract_features
 from sagan_jax.features.extractor import Extractor, open_extractor
 from sagan_jax.metrics.frechet import Statistics
@@ -112,7 +112,7 @@ def compare(extractor: Extractor, real: Real, generated: Generated, mesh: Mesh) 
         "real": real.facts,
         "features": {"network": extractor.name, "dimensions": fake.features.shape[1]} | extractor.facts,
     }
-    return Evaluation(scores, protocol, tuple(cautions(extractor, real.features, fake, class_names)), seconds), fake
+    return Evaluation(scores, protocol, tuple(warnings_of(extractor, real.features, fake, class_names)), seconds), fake
 
 
 def samples_of(source: ImageSource, real: ImageSource | None, batch_size: int) -> Generated:

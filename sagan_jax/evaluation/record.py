@@ -13,6 +13,7 @@ from etils import epath
 import sagan_jax
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.scores import KINDS, Score
+from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.storage import write_whole
 
 SHARES = ("precision", "recall", "coverage", "label_accuracy")  # shown in per cent
@@ -25,13 +26,13 @@ class Evaluation:
     Attributes:
       scores: in the order in which they are shown.
       protocol: nested dict of JSON values: what was generated, compared, and with which features.
-      cautions: sentences on what makes the scores less than they seem.
+      warnings: sentences on what makes the scores less than they seem.
       seconds: what the parts took.
     """
 
     scores: tuple[Score, ...]
     protocol: dict[str, Any]
-    cautions: tuple[str, ...]
+    warnings: tuple[str, ...]
     seconds: dict[str, float]
 
     @property
@@ -59,7 +60,7 @@ class Evaluation:
         content = {
             "scores": scores,
             "protocol": self.protocol,
-            "cautions": self.cautions,
+            "warnings": self.warnings,
             "seconds": {part: round(value, 2) for part, value in self.seconds.items()},
             "versions": {"sagan_jax": sagan_jax.__version__, "jax": jax.__version__},
         }
@@ -76,16 +77,16 @@ class Evaluation:
         parts["time"] = ", ".join(f"{part} {value:,.1f} s" for part, value in self.seconds.items())
         for part, text in parts.items():
             yield textwrap.fill(f"  {part:<{width}}  {text}", 110, subsequent_indent=" " * (width + 4))
-        for caution in self.cautions:
-            yield textwrap.fill(f"  note: {caution}", 110, subsequent_indent="        ")
+        for warning in self.warnings:
+            yield textwrap.fill(f"  note: {warning}", 110, subsequent_indent="        ")
 
 
 def read_evaluation(file: epath.Path) -> Evaluation:
     """What `Evaluation.save` wrote. Raises InputError if the file is damaged."""
     try:
-        content = json.loads(file.read_text())
+        content = with_new_names(json.loads(file.read_text()))
         scores = tuple(Score(**score) for score in content["scores"].values())
-        evaluation = Evaluation(scores, content["protocol"], tuple(content["cautions"]), content["seconds"])
+        evaluation = Evaluation(scores, content["protocol"], tuple(content["warnings"]), content["seconds"])
         if not all(score.kind in KINDS and isinstance(score.value, float) for score in scores):
             raise ValueError("no scores")
         if not isinstance(evaluation.network, str):
@@ -117,5 +118,5 @@ def shown_value(score: Score) -> str:
     """Such as 12.34, 0.00123 ± 0.00004 or 71.2%."""
     if score.kind in SHARES:
         return f"{score.value:.1%}"
-    spread = "" if score.spread is None else f" ± {score.spread:.2g}"
-    return f"{score.value:#.4g}{spread}"
+    std_error = "" if score.std_error is None else f" ± {score.std_error:.2g}"
+    return f"{score.value:#.4g}{std_error}"

@@ -21,7 +21,7 @@ from sagan_jax.features.extraction import FeatureSet, extract_features, in_memor
 from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.frechet import Statistics
 from sagan_jax.metrics.moments import Moments
-from sagan_jax.runtime.processes import is_first, true_of_all
+from sagan_jax.runtime.processes import all_hosts, is_host0
 from sagan_jax.runtime.storage import write_whole
 
 FORMAT = 1  # rises when the same images would give other features, or other files
@@ -45,7 +45,7 @@ def reference_features(
     cache = Path(cache_dir or "~/.cache/sagan_jax").expanduser() / "features"
     folder = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
     kept = _load_sound(folder, len(indices)) if folder.exists() else None
-    if true_of_all(kept is not None):  # else each would wait for another
+    if all_hosts(kept is not None):  # else each would wait for another
         assert kept is not None
         return kept
     of_this_machine = f".{folder.name}.{socket.gethostname()}"  # others may share the disk
@@ -59,7 +59,7 @@ def reference_features(
             len(indices),
             title,
             mesh,
-            allocate=functools.partial(_on_disk, partial / "features.npy") if is_first() else in_memory,
+            allocate=functools.partial(_on_disk, partial / "features.npy") if is_host0() else in_memory,
             keep_logits=False,
         )
         if isinstance(features.features, np.memmap):

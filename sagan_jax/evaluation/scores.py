@@ -44,14 +44,14 @@ class Score:
       kind: one of KINDS.
       name: such as "FID" or "FD-inception768".
       value: of the score.
-      spread: its standard error (KID) or deviation (IS), else None.
+      std_error: its standard error (KID) or deviation (IS), else None.
       about: what is to be known beside the number; may be empty.
     """
 
     kind: str
     name: str
     value: float
-    spread: float | None = None
+    std_error: float | None = None
     about: str = ""
 
     @property
@@ -86,7 +86,7 @@ def scores_of(
     kernel = kernel_distance(real.features[:MOST_FOR_KERNEL], fake.features[:MOST_FOR_KERNEL])
     num_real, num_fake = min(len(real), MOST_FOR_KERNEL), min(len(fake), MOST_FOR_KERNEL)
     about = f"over {num_real:,} of each" if num_real == num_fake else f"over {num_real:,} real, {num_fake:,} generated"
-    yield Score("kernel", name("KID"), kernel.value, kernel.standard_error, about)
+    yield Score("kernel", name("KID"), kernel.value, kernel.std_error, about)
     count = min(len(real), len(fake), MOST_NEIGHBOURS)
     if count >= FEWEST_NEIGHBOURS:
         near = fidelity(

@@ -2,7 +2,7 @@
 
 import json
 
-# Clicks on the image, or on one with a heat map, as shares of its sides from the upper left.
+# Clicks on the image, or on one with a heat map, as fractions of its sides from the upper left.
 ON_CLICK = """
 element.addEventListener('click', (event) => {
   const image = event.target.closest('.tile');

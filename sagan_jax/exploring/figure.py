@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from sagan_jax.exploring.heat import covered, darkened, heat, overlay, resized, scale
 from sagan_jax.exploring.marks import with_marks
 from sagan_jax.exploring.points import Point, distance_at, entropy_at, query_at, target_at
-from sagan_jax.exploring.scene import Layer, Scene
+from sagan_jax.exploring.scene import AttentionLayer, Scene
 from sagan_jax.exploring.wording import layer_name, percent, signed
 from sagan_jax.runtime.pictures import INK, POINT_COLORS
 
@@ -35,7 +35,7 @@ def figure_png(scene: Scene, points: list[Point], title: str, query: str) -> byt
       A PNG file.
     """
     tiles = 1 + len(points)
-    layers: tuple[Layer | None, ...] = scene.layers or (None,)
+    layers: tuple[AttentionLayer | None, ...] = scene.layers or (None,)
     row = CAPTION + TILE + FOOT
     least = round(_font(26, bold=True).getlength(title))
     width = 2 * MARGIN + max(tiles * TILE + (tiles - 1) * GAP, least)
@@ -51,7 +51,7 @@ def figure_png(scene: Scene, points: list[Point], title: str, query: str) -> byt
     return buffer.getvalue()
 
 
-def _row(canvas: Image.Image, top: int, image: np.ndarray, layer: Layer | None, points: list[Point]) -> None:
+def _row(canvas: Image.Image, top: int, image: np.ndarray, layer: AttentionLayer | None, points: list[Point]) -> None:
     draw, under = ImageDraw.Draw(canvas), resized(image, TILE)
     numbered = list(enumerate(points))
     if layer is None:
@@ -77,7 +77,7 @@ def _row(canvas: Image.Image, top: int, image: np.ndarray, layer: Layer | None, 
         draw.text((left, top + CAPTION + TILE + 22), numbers, QUIET, _font(15), anchor="ls")
 
 
-def _scale(canvas: Image.Image, draw: ImageDraw.ImageDraw, base: int, layer: Layer) -> None:
+def _scale(canvas: Image.Image, draw: ImageDraw.ImageDraw, base: int, layer: AttentionLayer) -> None:
     """The layer's colours, right-aligned above its maps."""
     font, right = _font(15), canvas.width - MARGIN
     most = f"{layer.most * layer.weights.shape[1]:.2g} × an even look"

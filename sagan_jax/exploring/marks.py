@@ -24,11 +24,11 @@ def marks_svg(points: Sequence[tuple[int, Point]], targets: Sequence[Point | Non
     Args:
       points: which one it is, and where.
       targets: for each where its arrow ends, or None.
-      radius: of a dot, as a share of the picture's side.
+      radius: of a dot, as a fraction of the picture's side.
     """
     drawn = []
     for (index, point), target in zip(points, targets, strict=True):
-        x, y = (100 * share for share in point)
+        x, y = (100 * fraction for fraction in point)
         shape = [] if target is None else arrow(point, target, radius)
         corners = " ".join(f"{100 * x:.2f},{100 * y:.2f}" for x, y in shape)
         fill = f'fill="{color(index)}" stroke="#fff" stroke-width="{28 * radius:.2f}"'
@@ -50,7 +50,7 @@ def with_marks(
             corners = [(x * side, y * side) for x, y in shape]
             draw.line([*corners, *corners[:2]], "white", border, joint="curve")
             draw.polygon(corners, POINT_COLORS[index])
-        box = [(share + sign * radius) * side for sign in (-1, 1) for share in point]
+        box = [(fraction + sign * radius) * side for sign in (-1, 1) for fraction in point]
         draw.ellipse(box, POINT_COLORS[index], "white", border)
     return canvas.resize(image.size, Image.Resampling.LANCZOS)
 

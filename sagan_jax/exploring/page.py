@@ -17,7 +17,7 @@ from sagan_jax.exploring.controls import Controls, build_controls, choice_of
 from sagan_jax.exploring.curve import moment_html
 from sagan_jax.exploring.figure import figure_png
 from sagan_jax.exploring.link import from_query, to_query
-from sagan_jax.exploring.points import DECIMALS, Point, telling_points, with_point
+from sagan_jax.exploring.points import DECIMALS, Point, suggest_points, with_point
 from sagan_jax.exploring.scene import Choice, Scene
 from sagan_jax.exploring.stage import Stage
 from sagan_jax.exploring.timeline import Timeline
@@ -136,7 +136,7 @@ class Page:
         buttons["copy"].click(None, None, None, js=COPY_LINK)
 
     def _scene(self, choice: Choice, uploaded: np.ndarray | None) -> Scene:
-        return self._stage.generated(choice) if uploaded is None else self._stage.judged(uploaded, choice.label)
+        return self._stage.generated(choice) if uploaded is None else self._stage.discriminated(uploaded, choice.label)
 
     def _shown(self, *values: Any) -> tuple:
         """What the page shows; the values are those of the controls, the points and the uploaded image or None."""
@@ -161,7 +161,7 @@ class Page:
 
     def _suggested(self, *values: Any) -> tuple:
         *chosen, _, uploaded = values
-        return self._marked(chosen, telling_points(self._scene(choice_of(chosen), uploaded)), uploaded)
+        return self._marked(chosen, suggest_points(self._scene(choice_of(chosen), uploaded)), uploaded)
 
     def _cleared(self, *values: Any) -> tuple:
         *chosen, _, uploaded = values
@@ -189,6 +189,6 @@ class Page:
     def _opened(self, request: gr.Request) -> tuple:
         choice, points = from_query(dict(request.query_params), self._card.num_classes)
         if points is None:
-            points = telling_points(self._stage.generated(choice))
+            points = suggest_points(self._stage.generated(choice))
         chosen = dataclasses.astuple(choice)
         return *chosen, *self._shown(*chosen, points, None)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from sagan_jax.exploring.scene import Layer, Scene
+from sagan_jax.exploring.scene import AttentionLayer, Scene
 from sagan_jax.metrics.attention import attention_entropy, centres
 from sagan_jax.runtime.pictures import POINT_COLORS
 
@@ -12,7 +12,7 @@ Point = tuple[float, float]  # x and y, each 0 to 1 from the upper left
 MOST_POINTS = len(POINT_COLORS)
 SUGGESTED = 3  # points; so that one more can be clicked before one has to move
 DECIMALS = 4  # of a point's coordinates: exact enough for features of any side, and what a link says
-ARROW_FROM = 2.0  # even shares; a look that is more alike everywhere has no direction
+ARROW_FROM = 2.0  # times an even weight; a look that is more alike everywhere has no direction
 
 
 def with_point(points: list[Point], new: Point) -> list[Point]:
@@ -23,27 +23,27 @@ def with_point(points: list[Point], new: Point) -> list[Point]:
     return [*points[:nearest], new, *points[nearest + 1 :]]
 
 
-def query_at(layer: Layer, point: Point) -> int:
+def query_at(layer: AttentionLayer, point: Point) -> int:
     """The query position that covers a point of the image."""
-    x, y = (min(layer.side - 1, int(share * layer.side)) for share in point)
+    x, y = (min(layer.side - 1, int(fraction * layer.side)) for fraction in point)
     return y * layer.side + x
 
 
-def entropy_at(layer: Layer, point: Point) -> float:
-    """Entropy of the point's attention as a share of the largest possible: 0 one place, 1 everywhere alike."""
+def entropy_at(layer: AttentionLayer, point: Point) -> float:
+    """Entropy of the point's attention as a fraction of the largest possible: 0 one place, 1 everywhere alike."""
     query = query_at(layer, point)
     row = layer.weights[None, query : query + 1]
     return float(attention_entropy(row)[0, 0]) / np.log(row.shape[-1])
 
 
-def distance_at(layer: Layer, point: Point, resolution: int) -> float:
+def distance_at(layer: AttentionLayer, point: Point, resolution: int) -> float:
     """How far from its query the point looks on average, in pixels of an image of this resolution."""
     queries, keys = (centres(count, resolution) for count in layer.weights.shape)
     query = query_at(layer, point)
     return float(layer.weights[query] @ np.linalg.norm(keys - queries[query], axis=-1))
 
 
-def target_at(layer: Layer, point: Point) -> Point | None:
+def target_at(layer: AttentionLayer, point: Point) -> Point | None:
     """The middle of the position that a point looks at most, or None where no position stands out."""
     row = layer.weights[query_at(layer, point)]
     if row.max() * len(row) < ARROW_FROM:
@@ -52,7 +52,7 @@ def target_at(layer: Layer, point: Point) -> Point | None:
     return float(x), float(y)
 
 
-def telling_points(scene: Scene) -> list[Point]:
+def suggest_points(scene: Scene) -> list[Point]:
     """Points to begin with: where the first layer looks at something, and each at something else.
 
     The most focused query is the first; each following one has the largest product of its focus (what its entropy lacks

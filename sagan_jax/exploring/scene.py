@@ -27,7 +27,7 @@ class Choice:
     mix: float = 0.0
 
 
-class Layer(NamedTuple):
+class AttentionLayer(NamedTuple):
     """An attention layer at work on one image.
 
     Attributes:
@@ -55,7 +55,7 @@ class Scene(NamedTuple):
     """
 
     image: np.ndarray
-    layers: tuple[Layer, ...]
+    layers: tuple[AttentionLayer, ...]
     logit: float | None
 
     @property

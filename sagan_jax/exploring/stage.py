@@ -5,8 +5,8 @@ import math
 import jax
 import numpy as np
 
-from sagan_jax.exploring.kept import Kept
-from sagan_jax.exploring.scene import NO_TRUNCATION, Choice, Layer, Scene
+from sagan_jax.exploring.cache import LRUCache
+from sagan_jax.exploring.scene import NO_TRUNCATION, AttentionLayer, Choice, Scene
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.sampling.mixing import mixed_classes
 from sagan_jax.sampling.model import Model
@@ -20,7 +20,7 @@ class Stage:
 
     def __init__(self, model: Model):
         self.model = model
-        self._kept = Kept(MOST_KEPT)
+        self._kept = LRUCache(MOST_KEPT)
 
     def latent(self, seed: int, truncation: float) -> np.ndarray:
         """The latent [1, Z] of the first image that `sagan_jax.sample` makes of a seed."""
@@ -31,9 +31,9 @@ class Stage:
         """The image of a choice."""
         return self._kept.get(choice, lambda: self._generated(choice))
 
-    def judged(self, image: np.ndarray, label: int) -> Scene:
+    def discriminated(self, image: np.ndarray, label: int) -> Scene:
         """An image [H, W, 3] uint8 of the model's resolution as the discriminator sees it, taken for a class."""
-        return self._kept.get((image.tobytes(), label), lambda: self._judged(image, label))
+        return self._kept.get((image.tobytes(), label), lambda: self._discriminate(image, label))
 
     def _generated(self, choice: Choice) -> Scene:
         latent = self.latent(choice.seed, choice.truncation)
@@ -44,25 +44,25 @@ class Stage:
             variables, label = mixed_classes(variables, label, choice.other_label, choice.mix), 0
         images, maps = self.model.sampler.attention(variables, latent, np.array([label], np.int32))
         layers = _layers("generator", maps, variables["params"])
-        judged = self._judged(images[0], choice.label, choice.other_label, choice.mix)
-        return Scene(images[0], layers + judged.layers, judged.logit)
+        scored = self._discriminate(images[0], choice.label, choice.other_label, choice.mix)
+        return Scene(images[0], layers + scored.layers, scored.logit)
 
-    def _judged(self, image: np.ndarray, label: int, other_label: int = 0, mix: float = 0.0) -> Scene:
+    def _discriminate(self, image: np.ndarray, label: int, other_label: int = 0, mix: float = 0.0) -> Scene:
         """Taken for a mixture of two classes, in which the logit is linear; attention knows no class."""
         if self.model.discriminator is None:
             return Scene(image, (), None)
-        logits, maps = self.model.judge_images(image[None], np.array([label], np.int32))
+        logits, maps = self.model.discriminate(image[None], np.array([label], np.int32))
         logit = float(logits[0])
         if mix:
-            others, _ = self.model.judge_images(image[None], np.array([other_label], np.int32))
+            others, _ = self.model.discriminate(image[None], np.array([other_label], np.int32))
             logit = (1 - mix) * logit + mix * float(others[0])
-        return Scene(image, _layers("discriminator", maps, self.model.judge["params"]), logit)
+        return Scene(image, _layers("discriminator", maps, self.model.discriminator_variables["params"]), logit)
 
 
-def _layers(network: str, maps: dict[str, np.ndarray], params: dict) -> tuple[Layer, ...]:
+def _layers(network: str, maps: dict[str, np.ndarray], params: dict) -> tuple[AttentionLayer, ...]:
     layers = []
     for name, (weights,) in maps.items():
         gamma = float(jax.device_get(params[name]["gamma"]))
         most = max(2 / weights.shape[1], float(weights.max()))  # so that noise about an even look stays dark
-        layers.append(Layer(network, round(weights.shape[0] ** 0.5), gamma, weights, most))
+        layers.append(AttentionLayer(network, round(weights.shape[0] ** 0.5), gamma, weights, most))
     return tuple(layers)

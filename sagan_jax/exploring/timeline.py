@@ -35,8 +35,8 @@ def read_timeline(workdir: epath.Path) -> Timeline:
     for line in file.read_text().splitlines() if file.exists() else ():
         try:
             row = json.loads(line)
-            gates = {name: float(value) for name, value in row.items() if "gamma" in name}
-            if values := {name: value for name, value in gates.items() if math.isfinite(value)}:
+            found_here = {name: float(value) for name, value in row.items() if "gamma" in name}
+            if values := {name: value for name, value in found_here.items() if math.isfinite(value)}:
                 gammas[int(row["step"])] = values
         except (ValueError, KeyError, TypeError, AttributeError):
             continue

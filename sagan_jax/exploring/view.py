@@ -8,11 +8,11 @@ import numpy as np
 from sagan_jax.exploring.heat import GREY, enlarged, heat, overlay, scale
 from sagan_jax.exploring.marks import color, marks_svg
 from sagan_jax.exploring.points import MOST_POINTS, Point, distance_at, entropy_at, query_at, target_at
-from sagan_jax.exploring.scene import Layer, Scene
+from sagan_jax.exploring.scene import AttentionLayer, Scene
 from sagan_jax.exploring.wording import layer_name, percent, signed
 from sagan_jax.runtime.pictures import POINT_COLORS, encoded_png
 
-DOT, SMALL_DOT = 0.026, 0.05  # radii as shares of the picture's side
+DOT, SMALL_DOT = 0.026, 0.05  # radii as fractions of the picture's side
 STOPS = ",".join(f"rgba({r},{g},{b},{opacity / 255:.2f})" for r, g, b, opacity in scale(9))
 CLICK = '<span class="click"></span>'  # "Click", or "Tap" where there is no mouse
 READING = """<dl class="reading">
@@ -55,7 +55,7 @@ def _verdict(logit: float | None) -> str:
     return f'<span class="verdict {word}" title="{meaning}">Discriminator <b>{signed(logit, 2)}</b> {word}</span>'
 
 
-def _card(scene: Scene, layer: Layer, points: list[Point]) -> str:
+def _card(scene: Scene, layer: AttentionLayer, points: list[Point]) -> str:
     keys = round(layer.weights.shape[1] ** 0.5)
     most = f"{layer.most * keys**2:.2g}"
     name = layer.network.capitalize()
@@ -70,7 +70,7 @@ def _card(scene: Scene, layer: Layer, points: list[Point]) -> str:
     )
 
 
-def _together(layer: Layer, points: list[Point]) -> str:
+def _together(layer: AttentionLayer, points: list[Point]) -> str:
     """All points in one picture, as in figure 5 of the paper."""
     if not points:
         return ""
@@ -84,7 +84,7 @@ def _together(layer: Layer, points: list[Point]) -> str:
     )
 
 
-def _map(layer: Layer, index: int, point: Point, resolution: int) -> str:
+def _map(layer: AttentionLayer, index: int, point: Point, resolution: int) -> str:
     query = query_at(layer, point)
     cells = heat(layer.weights[query], layer.most)
     picture = f'<img class="cells" alt="where point {index + 1} looks" src="{_data(cells)}">'

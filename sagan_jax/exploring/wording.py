@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sagan_jax.exploring.scene import NO_TRUNCATION, Choice, Layer
+from sagan_jax.exploring.scene import NO_TRUNCATION, AttentionLayer, Choice
 
 
 def signed(value: float, decimals: int) -> str:
@@ -10,12 +10,12 @@ def signed(value: float, decimals: int) -> str:
     return f"{value:+.{decimals}f}".replace("-", "−")
 
 
-def percent(share: float) -> str:
+def percent(fraction: float) -> str:
     """Such as "98 %"."""
-    return f"{100 * share:.0f} %"
+    return f"{100 * fraction:.0f} %"
 
 
-def layer_name(layer: Layer) -> str:
+def layer_name(layer: AttentionLayer) -> str:
     """Such as "Generator 8×8"."""
     return f"{layer.network.capitalize()} {layer.side}×{layer.side}"
 

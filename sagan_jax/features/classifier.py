@@ -41,7 +41,7 @@ class TrainedClassifier(NamedTuple):
 
     Attributes:
       variables: of `Classifier`.
-      accuracy: share of right classes among real images that it was not trained on.
+      accuracy: fraction of right classes among real images that it was not trained on.
     """
 
     variables: Any

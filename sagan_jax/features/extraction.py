@@ -14,7 +14,7 @@ from sagan_jax.metrics import neighbours
 from sagan_jax.metrics.label_accuracy import LinearClassifier, held_out_accuracy
 from sagan_jax.metrics.moments import Moments, merged, moments_of
 from sagan_jax.runtime.image_counter import ImageCounter
-from sagan_jax.runtime.sharding import image_sharding, place, replicated
+from sagan_jax.runtime.sharding import image_sharding, put_global, replicated
 
 MOMENTS_ROWS = 4096  # features per sum, of which there are float64 copies for a moment
 
@@ -140,13 +140,13 @@ def _outputs(
     extractor: Extractor, batches: Iterable[tuple[np.ndarray, np.ndarray]], mesh: Mesh
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     """Outputs of the network and labels, batch by batch; one at a time, see `Sampler.freeze`."""
-    whole, spread = replicated(mesh), image_sharding(mesh)
-    function = jax.jit(extractor.function, in_shardings=(whole, spread), out_shardings=whole)
-    variables, size = place(whole, extractor.variables), 0
+    whole, sharded = replicated(mesh), image_sharding(mesh)
+    function = jax.jit(extractor.function, in_shardings=(whole, sharded), out_shardings=whole)
+    variables, size = put_global(whole, extractor.variables), 0
     for images, labels in batches:
         _check_side(extractor, images)
         size = size or -(-len(images) // mesh.devices.size) * mesh.devices.size
-        outputs = jax.device_get(function(variables, place(spread, images[np.arange(size) % len(images)])))
+        outputs = jax.device_get(function(variables, put_global(sharded, images[np.arange(size) % len(images)])))
         yield {name: values[: len(labels)] for name, values in outputs.items()}, labels
 
 

@@ -20,12 +20,12 @@ class Imported(NamedTuple):
     Attributes:
       card: its card.
       variables: the generator's, ready to use.
-      judge: the discriminator's, or None.
+      discriminator_variables: the discriminator's, or None.
     """
 
     card: Card
     variables: Tree
-    judge: Tree
+    discriminator_variables: Tree
 
 
 def import_model(
@@ -34,7 +34,7 @@ def import_model(
     file: str,
     class_names: tuple[str, ...] = (),
     *,
-    activated_shortcuts: bool = False,
+    inplace_relu: bool = False,
     channel_order: str | None = None,
 ) -> Imported:
     """A model from the arrays of another program's file.
@@ -44,7 +44,7 @@ def import_model(
       layout: one of `LAYOUTS`.
       file: name of the file, for messages and the card.
       class_names: in the order of labels; empty: "class 0", ...
-      activated_shortcuts: whether this file's discriminator activated in place, where the layout does not say so.
+      inplace_relu: whether this file's discriminator activated in place, where the layout does not say so.
       channel_order: "rgb" or "bgr", of the images that it was trained on; None: as the layout has it.
 
     Raises:
@@ -56,7 +56,7 @@ def import_model(
     try:
         importer = Importer(known, stored)
         generator, params, moments = importer.generator()
-        discriminator, judge = importer.discriminator(generator.resolutions[-1])
+        discriminator, discriminator_variables = importer.discriminator(generator.resolutions[-1])
         (classes, _) = params["block_8/norm_0/scale"].shape
     except ValueError as error:
         if isinstance(error, InputError):
@@ -74,17 +74,19 @@ def import_model(
         discriminator=discriminator,
         batch_norm_epsilon=known.epsilon(stored),
         class_names=class_names or tuple(f"class {label}" for label in range(classes)),
-        class_shares=(),
+        class_frequencies=(),
         step=None,
         weights=f"imported; {done}; moments as in the file",
         origin={"imported": {"file": file, "layout": layout, "source": known.source}},
-        activated_shortcuts=discriminator is not None and (activated_shortcuts or known.activated_shortcuts),
+        inplace_relu=discriminator is not None and (inplace_relu or known.inplace_relu),
     )
     found = _named("params", params) | _named("batch_stats", moments)
     variables = check_arrays(found, generator_shapes(card), file)
-    if not judge:
+    if not discriminator_variables:
         return Imported(card, variables, None)
-    return Imported(card, variables, check_arrays(_named("params", judge), discriminator_shapes(card), file))
+    return Imported(
+        card, variables, check_arrays(_named("params", discriminator_variables), discriminator_shapes(card), file)
+    )
 
 
 def _named(collection: str, arrays: Arrays) -> Arrays:

@@ -19,7 +19,7 @@ class Block(NamedTuple):
     norm_1: str = ""
 
 
-class Attention(NamedTuple):
+class AttentionNames(NamedTuple):
     """The layers in an attention block; `gamma` is an array."""
 
     query: str
@@ -75,14 +75,14 @@ class Layout:
       epsilon: of the batch norms.
       ignored: patterns of names that have no meaning for us.
       bgr: whether the colours of images are in the order blue, green, red.
-      activated_shortcuts: whether the discriminator activates in place, so that its shortcuts see ReLU(x).
+      inplace_relu: whether the discriminator activates in place, so that its shortcuts see ReLU(x).
       tensorflow: whether kernels are [height, width, in, out], as ours.
     """
 
     source: str
     generator: Network
     discriminator: Network
-    attention: Attention
+    attention: AttentionNames
     prefixes: tuple[Prefixes, ...]
     moments: tuple[tuple[str, str], tuple[str, str]]
     tables: Callable[[Stored, str], tuple[np.ndarray, np.ndarray]]
@@ -90,5 +90,5 @@ class Layout:
     epsilon: Callable[[Stored], float]
     ignored: tuple[str, ...] = ()
     bgr: bool = False
-    activated_shortcuts: bool = False
+    inplace_relu: bool = False
     tensorflow: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sagan_jax.layouts.layout import Attention, Block, Layout, Network, Prefixes
+from sagan_jax.layouts.layout import AttentionNames, Block, Layout, Network, Prefixes
 from sagan_jax.layouts.stored import Stored, torch_kernel
 
 
@@ -52,7 +52,7 @@ LAYOUTS = {
             embedding="d_embedding",
             attention="d_non_local",
         ),
-        attention=Attention("sn_conv_theta", "sn_conv_phi", "sn_conv_g", "sn_conv_attn", "sigma_ratio"),
+        attention=AttentionNames("sn_conv_theta", "sn_conv_phi", "sn_conv_g", "sn_conv_attn", "sigma_ratio"),
         prefixes=(Prefixes("model/", "model/"),),
         moments=(("/mean", "/var"), ("/moving_mean", "/moving_variance")),
         tables=lambda stored, norm: (stored.take(f"{norm}/gamma", 2), stored.take(f"{norm}/beta", 2)),
@@ -82,14 +82,14 @@ LAYOUTS = {
             dense="linear1",
             embedding="embedding",
         ),
-        attention=Attention("conv1x1_theta", "conv1x1_phi", "conv1x1_g", "conv1x1_attn", "sigma"),
+        attention=AttentionNames("conv1x1_theta", "conv1x1_phi", "conv1x1_g", "conv1x1_attn", "sigma"),
         prefixes=(Prefixes("", "D."), Prefixes("module.", "D.module.")),
         moments=((".bn.running_mean", ".bn.running_var"), (".running_mean", ".running_var")),
         tables=_linear_or_embeddings,
         affine=(".weight", ".bias"),
         epsilon=lambda stored: 1e-4,
         ignored=TORCH_BOOKKEEPING,
-        activated_shortcuts=True,
+        inplace_relu=True,
     ),
     "mmgeneration": Layout(
         source="open-mmlab/mmgeneration: mmgen/models/architectures/sngan_proj, biggan/modules.py",
@@ -107,7 +107,7 @@ LAYOUTS = {
             dense="decision",
             embedding="proj_y",
         ),
-        attention=Attention("theta.conv", "phi.conv", "g.conv", "o.conv", "gamma"),
+        attention=AttentionNames("theta.conv", "phi.conv", "g.conv", "o.conv", "gamma"),
         prefixes=(
             Prefixes("generator_ema.", "discriminator.", (r"generator\..*",)),
             Prefixes("generator.", "discriminator."),
@@ -135,7 +135,7 @@ LAYOUTS = {
             dense="linear",
             embedding="embed",
         ),
-        attention=Attention("theta", "phi", "g", "o", "gamma"),
+        attention=AttentionNames("theta", "phi", "g", "o", "gamma"),
         prefixes=(Prefixes("", "D."), Prefixes("G.", "D.")),
         moments=((".stored_mean", ".stored_var"), (".stored_mean", ".stored_var")),
         tables=_embeddings(".gain", ".bias"),
@@ -158,7 +158,7 @@ LAYOUTS = {
             dense="linear",
             embedding="embedding",
         ),
-        attention=Attention("query.conv", "key.conv", "value.conv", "out.conv", "gamma"),
+        attention=AttentionNames("query.conv", "key.conv", "value.conv", "out.conv", "gamma"),
         prefixes=(Prefixes("", "d."), Prefixes("g.", "d.")),
         moments=((".norm.running_mean", ".norm.running_var"), (".running_mean", ".running_var")),
         tables=_halves,

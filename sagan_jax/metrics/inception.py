@@ -13,7 +13,7 @@ import jax.numpy as jnp
 SIDE = 299  # pixels of the input
 SPATIAL_CHANNELS = 7  # of mixed_6's first branch, for sFID (Nash et al. 2021, arXiv:2103.03841)
 
-Layer = Callable[..., jax.Array]
+ConvLayer = Callable[..., jax.Array]
 
 
 def normalised(images: jax.Array) -> jax.Array:
@@ -75,7 +75,7 @@ class Inception(nn.Module):
         return taps
 
 
-def _block_35(conv: Layer, x: jax.Array, name: str, pooled: int) -> jax.Array:
+def _block_35(conv: ConvLayer, x: jax.Array, name: str, pooled: int) -> jax.Array:
     one = conv(x, f"{name}/conv", 64, (1, 1))
     five = conv(x, f"{name}/tower/conv", 48, (1, 1))
     five = conv(five, f"{name}/tower/conv_1", 64, (5, 5))
@@ -86,7 +86,7 @@ def _block_35(conv: Layer, x: jax.Array, name: str, pooled: int) -> jax.Array:
     return jnp.concatenate([one, five, three, pool], axis=-1)
 
 
-def _reduction_17(conv: Layer, x: jax.Array) -> jax.Array:
+def _reduction_17(conv: ConvLayer, x: jax.Array) -> jax.Array:
     three = conv(x, "mixed_3/conv", 384, (3, 3), stride=2)
     twice = conv(x, "mixed_3/tower/conv", 64, (1, 1))
     twice = conv(twice, "mixed_3/tower/conv_1", 96, (3, 3))
@@ -94,7 +94,7 @@ def _reduction_17(conv: Layer, x: jax.Array) -> jax.Array:
     return jnp.concatenate([three, twice, _shrunk(x)], axis=-1)
 
 
-def _block_17(conv: Layer, x: jax.Array, name: str, width: int) -> tuple[jax.Array, jax.Array]:
+def _block_17(conv: ConvLayer, x: jax.Array, name: str, width: int) -> tuple[jax.Array, jax.Array]:
     """The block's output, and that of its first branch."""
     one = conv(x, f"{name}/conv", 192, (1, 1))
     seven = conv(x, f"{name}/tower/conv", width, (1, 1))
@@ -109,7 +109,7 @@ def _block_17(conv: Layer, x: jax.Array, name: str, width: int) -> tuple[jax.Arr
     return jnp.concatenate([one, seven, twice, pool], axis=-1), one
 
 
-def _reduction_8(conv: Layer, x: jax.Array) -> jax.Array:
+def _reduction_8(conv: ConvLayer, x: jax.Array) -> jax.Array:
     three = conv(x, "mixed_8/tower/conv", 192, (1, 1))
     three = conv(three, "mixed_8/tower/conv_1", 320, (3, 3), stride=2)
     seven = conv(x, "mixed_8/tower_1/conv", 192, (1, 1))
@@ -119,7 +119,7 @@ def _reduction_8(conv: Layer, x: jax.Array) -> jax.Array:
     return jnp.concatenate([three, seven, _shrunk(x)], axis=-1)
 
 
-def _block_8(conv: Layer, x: jax.Array, name: str, pool_of: Callable[[jax.Array], jax.Array]) -> jax.Array:
+def _block_8(conv: ConvLayer, x: jax.Array, name: str, pool_of: Callable[[jax.Array], jax.Array]) -> jax.Array:
     one = conv(x, f"{name}/conv", 320, (1, 1))
     three = conv(x, f"{name}/tower/conv", 384, (1, 1))
     twice = conv(x, f"{name}/tower_1/conv", 448, (1, 1))

@@ -13,11 +13,11 @@ class KernelDistance(NamedTuple):
 
     Attributes:
       value: the unbiased estimate.
-      standard_error: of it, or None where there are too few images for one.
+      std_error: of it, or None where there are too few images for one.
     """
 
     value: float
-    standard_error: float | None
+    std_error: float | None
 
 
 class _KernelSums(NamedTuple):

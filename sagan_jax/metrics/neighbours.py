@@ -12,10 +12,10 @@ class Fidelity(NamedTuple):
     """How real generated features are, and how much of the real ones they reach; all in [0, 1] but density.
 
     Attributes:
-      precision: share of fake features within the k-th neighbour radius of some real one.
-      recall: share of real features within the k-th neighbour radius of some fake one.
+      precision: fraction of fake features within the k-th neighbour radius of some real one.
+      recall: fraction of real features within the k-th neighbour radius of some fake one.
       density: mean number of real balls around a fake feature, over k.
-      coverage: share of real balls that hold a fake feature.
+      coverage: fraction of real balls that hold a fake feature.
     """
 
     precision: float

@@ -31,13 +31,13 @@ class Architecture:
         generator the first entry is the 4x4 map of its dense layer.
       widths: channels of the same feature maps.
       attention: the resolutions whose feature map passes through self-attention.
-      residual: those whose feature map passes through a local block of as many parameters instead.
+      local_block: those whose feature map passes through a local block of as many parameters instead.
     """
 
     resolutions: tuple[int, ...]
     widths: tuple[int, ...]
     attention: tuple[int, ...]
-    residual: tuple[int, ...] = ()
+    local_block: tuple[int, ...] = ()
 
     def first_of_resolution(self, index: int) -> bool:
         """Whether no block before that of this index has its resolution; only the first of several attends."""
@@ -58,7 +58,7 @@ def generator_architecture(
     channels: int,
     multipliers: tuple[int, ...] = (),
     attention: tuple[int, ...] = (),
-    residual: tuple[int, ...] = (),
+    local_block: tuple[int, ...] = (),
 ) -> Architecture:
     """The generator's feature maps: 4x4 from the dense layer, then one doubling per block.
 
@@ -67,7 +67,7 @@ def generator_architecture(
       channels: width that the multipliers multiply.
       multipliers: one per feature map, from 4x4 up to `resolution`; empty: the standard list.
       attention: resolutions to attend at; any of the block outputs, 8 to `resolution`.
-      residual: resolutions to have a local block at; likewise.
+      local_block: resolutions to have a local block at; likewise.
 
     Raises:
       InputError: the numbers do not describe a network.
@@ -83,8 +83,8 @@ def generator_architecture(
         )
     widths = _widths("generator", channels, multipliers)
     _check_places("generator.attention", attention, resolutions[1:], resolution)
-    _check_places("generator.residual", residual, resolutions[1:], resolution)
-    return Architecture(resolutions, widths, tuple(attention), tuple(residual))
+    _check_places("generator.local_block", local_block, resolutions[1:], resolution)
+    return Architecture(resolutions, widths, tuple(attention), tuple(local_block))
 
 
 def discriminator_architecture(
@@ -93,7 +93,7 @@ def discriminator_architecture(
     multipliers: tuple[int, ...] = (),
     attention: tuple[int, ...] = (),
     final_resolution: int = 4,
-    residual: tuple[int, ...] = (),
+    local_block: tuple[int, ...] = (),
 ) -> Architecture:
     """The discriminator's feature maps: one halving per block down to `final_resolution`, then none.
 
@@ -103,7 +103,7 @@ def discriminator_architecture(
       multipliers: one per block, the first sees the image; empty: the standard generator list, reversed.
       attention: resolutions to attend at; any of the block outputs.
       final_resolution: side of the feature map that is summed; 4 in the authors' code, 8 for CIFAR.
-      residual: resolutions to have a local block at; any of the block outputs.
+      local_block: resolutions to have a local block at; any of the block outputs.
 
     Raises:
       InputError: the numbers do not describe a network.
@@ -126,8 +126,8 @@ def discriminator_architecture(
     resolutions = tuple(max(resolution >> (i + 1), final_resolution) for i in range(len(multipliers)))
     widths = _widths("discriminator", channels, multipliers)
     _check_places("discriminator.attention", attention, resolutions, resolution)
-    _check_places("discriminator.residual", residual, resolutions, resolution)
-    return Architecture(resolutions, widths, tuple(attention), tuple(residual))
+    _check_places("discriminator.local_block", local_block, resolutions, resolution)
+    return Architecture(resolutions, widths, tuple(attention), tuple(local_block))
 
 
 def check_architecture(architecture: Architecture, first: int) -> None:

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.layers import Conv, Numerics
-from sagan_jax.models.resampling import max_pool
+from sagan_jax.models.layers import Conv, LayerConfig
+from sagan_jax.ops.resampling import max_pool
 
 COLLECTION = "attention_maps"
 MOST_WEIGHTS = 2**19  # attention weights of an image that are held at a time; at 32x32 there are 2**18
@@ -26,7 +26,7 @@ class SelfAttention(nn.Module):
     Reference: Zhang et al. 2018 (arXiv:1805.08318), equations 1 to 3.
     """
 
-    numerics: Numerics
+    config: LayerConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
         return (x + gamma.astype(o.dtype) * o).astype(x.dtype)
 
     def _conv(self, name: str, features: int) -> Conv:
-        return Conv(features, kernel_size=1, numerics=self.numerics, use_bias=False, name=name)
+        return Conv(features, kernel_size=1, config=self.config, use_bias=False, name=name)
 
     @staticmethod
     def _positions(x: jax.Array) -> jax.Array:

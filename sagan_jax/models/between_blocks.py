@@ -5,7 +5,7 @@ import jax
 
 from sagan_jax.models.architecture import Architecture
 from sagan_jax.models.attention import SelfAttention
-from sagan_jax.models.layers import Conv, Numerics
+from sagan_jax.models.layers import Conv, LayerConfig
 
 
 class LocalBlock(nn.Module):
@@ -15,7 +15,7 @@ class LocalBlock(nn.Module):
     residual block in its place (Zhang et al. 2018, table 1), whose layers it does not give.
     """
 
-    numerics: Numerics
+    config: LayerConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -23,18 +23,18 @@ class LocalBlock(nn.Module):
         channels = x.shape[-1]
         # 2 * 9 * C * narrow parameters; attention has 2 * C * C/8 + 2 * C * C/2.
         narrow = max(1, round(channels * 5 / 72))
-        o = nn.relu(Conv(narrow, 3, self.numerics, use_bias=False, name="conv_0")(x))
-        o = Conv(channels, 3, self.numerics, use_bias=False, name="conv_1")(o)
+        o = nn.relu(Conv(narrow, 3, self.config, use_bias=False, name="conv_0")(x))
+        o = Conv(channels, 3, self.config, use_bias=False, name="conv_1")(o)
         gamma = self.param("gamma", nn.initializers.zeros, ())
         return (x + gamma.astype(o.dtype) * o).astype(x.dtype)
 
 
-def after_block(architecture: Architecture, index: int, numerics: Numerics, x: jax.Array) -> jax.Array:
+def after_block(architecture: Architecture, index: int, config: LayerConfig, x: jax.Array) -> jax.Array:
     """What follows the block of an index, applied to its result x; a part of the module that calls it."""
     side = architecture.resolutions[index]
     if architecture.first_of_resolution(index):
         if side in architecture.attention:
-            x = SelfAttention(numerics, name=f"attention_{side}")(x)
-        if side in architecture.residual:
-            x = LocalBlock(numerics, name=f"residual_{side}")(x)
+            x = SelfAttention(config, name=f"attention_{side}")(x)
+        if side in architecture.local_block:
+            x = LocalBlock(config, name=f"local_block_{side}")(x)
     return x

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 
 from sagan_jax.models.conditional_norm import BatchNorm
-from sagan_jax.models.layers import Conv, Numerics, same_size
-from sagan_jax.models.resampling import convolve_mean_pool, mean_pool, upsample, upsample_convolve
+from sagan_jax.models.layers import Conv, LayerConfig, conv2d_same
+from sagan_jax.ops.resampling import conv2d_mean_pool, mean_pool, upsample, upsample_conv2d
 
 
 class GeneratorBlock(nn.Module):
@@ -18,16 +18,16 @@ class GeneratorBlock(nn.Module):
 
     features: int
     num_classes: int
-    numerics: Numerics
+    config: LayerConfig
 
     @nn.compact
     def __call__(self, x: jax.Array, labels: jax.Array, train: bool) -> jax.Array:
-        numerics = self.numerics
-        shortcut = upsample(Conv(self.features, 1, numerics, name="shortcut")(x))
-        x = nn.relu(BatchNorm(numerics, self.num_classes, name="norm_0")(x, labels, train=train))
-        x = Conv(self.features, 3, numerics, upsample_convolve, name="conv_0")(x)
-        x = nn.relu(BatchNorm(numerics, self.num_classes, name="norm_1")(x, labels, train=train))
-        x = Conv(self.features, 3, numerics, name="conv_1")(x)
+        config = self.config
+        shortcut = upsample(Conv(self.features, 1, config, name="shortcut")(x))
+        x = nn.relu(BatchNorm(config, self.num_classes, name="norm_0")(x, labels, train=train))
+        x = Conv(self.features, 3, config, upsample_conv2d, name="conv_0")(x)
+        x = nn.relu(BatchNorm(config, self.num_classes, name="norm_1")(x, labels, train=train))
+        x = Conv(self.features, 3, config, name="conv_1")(x)
         return x + shortcut
 
 
@@ -37,36 +37,36 @@ class DiscriminatorBlock(nn.Module):
     The shortcut takes x itself, not ReLU(x): activating it in place is a known slip that
     costs FID. It has a 1x1 convolution wherever the shape changes.
 
-    `activated_shortcuts` is that slip: of imported weights only, which learned with it; our own training never does
+    `inplace_relu` is that slip: of imported weights only, which learned with it; our own training never does
     this.
     """
 
     features: int
     downsample: bool
-    numerics: Numerics
-    activated_shortcuts: bool = False
+    config: LayerConfig
+    inplace_relu: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         activated = nn.relu(x)
-        if self.activated_shortcuts:
+        if self.inplace_relu:
             x = activated
         shortcut = mean_pool(x) if self.downsample else x
         if self.downsample or x.shape[-1] != self.features:
-            shortcut = Conv(self.features, 1, self.numerics, name="shortcut")(shortcut)
-        x = Conv(self.features, 3, self.numerics, name="conv_0")(activated)
-        operation = convolve_mean_pool if self.downsample else same_size
-        return Conv(self.features, 3, self.numerics, operation, name="conv_1")(nn.relu(x)) + shortcut
+            shortcut = Conv(self.features, 1, self.config, name="shortcut")(shortcut)
+        x = Conv(self.features, 3, self.config, name="conv_0")(activated)
+        operation = conv2d_mean_pool if self.downsample else conv2d_same
+        return Conv(self.features, 3, self.config, operation, name="conv_1")(nn.relu(x)) + shortcut
 
 
 class DiscriminatorStem(nn.Module):
     """The first block, on the image: 3x3, ReLU, 3x3, halved, plus a halved 1x1 shortcut; no ReLU before."""
 
     features: int
-    numerics: Numerics
+    config: LayerConfig
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shortcut = Conv(self.features, 1, self.numerics, name="shortcut")(mean_pool(x))
-        x = Conv(self.features, 3, self.numerics, name="conv_0")(x)
-        return Conv(self.features, 3, self.numerics, convolve_mean_pool, name="conv_1")(nn.relu(x)) + shortcut
+        shortcut = Conv(self.features, 1, self.config, name="shortcut")(mean_pool(x))
+        x = Conv(self.features, 3, self.config, name="conv_0")(x)
+        return Conv(self.features, 3, self.config, conv2d_mean_pool, name="conv_1")(nn.relu(x)) + shortcut

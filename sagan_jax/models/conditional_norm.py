@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.layers import CLASS_TABLES, Embedding, Numerics
+from sagan_jax.models.layers import CLASS_TABLES, Embedding, LayerConfig
 
 COLLECTION = "batch_stats"
 
@@ -15,14 +15,14 @@ class BatchNorm(nn.Module):
     Under `jax.jit` on a batch sharded over devices the moments are those of the global
     batch, on any number of devices. With `num_classes` > 0 the gain and bias are those of
     the sample's class. Both start at exactly 1 and 0 and are not spectrally normalised:
-    that would cap how far apart classes can be. Where `numerics.normalized` has the class
+    that would cap how far apart classes can be. Where `config.normalized` has the class
     tables, as in StudioGAN (utils/ops.py, ConditionalBatchNorm2d), both are embeddings, and the gain is 1 more.
 
     Variables in `batch_stats`: running averages `mean` and `var` [C] float32, used where
     `train` is False and updated where it is True and the collection is mutable.
     """
 
-    numerics: Numerics
+    config: LayerConfig
     num_classes: int = 0
 
     @nn.compact
@@ -32,9 +32,9 @@ class BatchNorm(nn.Module):
         running_mean = self.variable(COLLECTION, "mean", jnp.zeros, (channels,))
         running_var = self.variable(COLLECTION, "var", jnp.ones, (channels,))
         if train:
-            mean, var = _moments(x, self.numerics.moment_groups)
+            mean, var = _moments(x, self.config.ghost_batches)
             if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
-                momentum = self.numerics.batch_norm_momentum
+                momentum = self.config.batch_norm_momentum
                 running_mean.value = momentum * running_mean.value + (1 - momentum) * mean.mean(axis=0)
                 running_var.value = momentum * running_var.value + (1 - momentum) * var.mean(axis=0)
             mean, var = (jnp.tile(moment, (len(x) // len(moment), 1)) for moment in (mean, var))
@@ -49,15 +49,15 @@ class BatchNorm(nn.Module):
             scale = self.param("scale", nn.initializers.ones, (channels,))
             bias = self.param("bias", nn.initializers.zeros, (channels,))
         # One multiply and one add per element: y = x * factor + offset.
-        factor = scale * jax.lax.rsqrt(var + self.numerics.batch_norm_epsilon)
+        factor = scale * jax.lax.rsqrt(var + self.config.batch_norm_epsilon)
         offset = bias - mean * factor
         return (x * factor + offset).astype(x.dtype)
 
     def _of_classes(self, labels: jax.Array, channels: int) -> tuple[jax.Array, jax.Array]:
         """Gain and bias of each image, [B, 1, 1, C]."""
-        if CLASS_TABLES in self.numerics.normalized:
-            scale = 1 + Embedding(self.num_classes, channels, self.numerics, name="scale")(labels)
-            bias = Embedding(self.num_classes, channels, self.numerics, name="bias")(labels)
+        if CLASS_TABLES in self.config.normalized:
+            scale = 1 + Embedding(self.num_classes, channels, self.config, name="scale")(labels)
+            bias = Embedding(self.num_classes, channels, self.config, name="bias")(labels)
         else:
             scale = self.param("scale", nn.initializers.ones, (self.num_classes, channels))[labels]
             bias = self.param("bias", nn.initializers.zeros, (self.num_classes, channels))[labels]

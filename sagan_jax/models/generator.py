@@ -8,7 +8,7 @@ from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture
 from sagan_jax.models.between_blocks import after_block
 from sagan_jax.models.blocks import GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
-from sagan_jax.models.layers import Conv, Dense, Numerics
+from sagan_jax.models.layers import Conv, Dense, LayerConfig
 
 IMAGE_CHANNELS = 3
 
@@ -19,14 +19,14 @@ class Generator(nn.Module):
     Attributes:
       architecture: from `generator_architecture`.
       num_classes: classes of the conditional batch norm; 0 ignores the labels.
-      numerics: dtypes, initialiser and epsilons.
+      config: dtypes, initialiser and epsilons.
 
     Reference: generator.py of the authors' code; parameter names are ours.
     """
 
     architecture: Architecture
     num_classes: int
-    numerics: Numerics = Numerics()
+    config: LayerConfig = LayerConfig()
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels: jax.Array, *, train: bool) -> jax.Array:
@@ -41,14 +41,14 @@ class Generator(nn.Module):
           images [B, H, W, 3] float32 in [-1, 1].
         """
         widths, resolutions = self.architecture.widths, self.architecture.resolutions
-        x = Dense(SEED_RESOLUTION**2 * widths[0], self.numerics, name="dense")(latents)
+        x = Dense(SEED_RESOLUTION**2 * widths[0], self.config, name="dense")(latents)
         x = x.reshape(-1, SEED_RESOLUTION, SEED_RESOLUTION, widths[0])
         # A block that is rematerialised computes its insides again for its gradients.
-        block = nn.remat(GeneratorBlock, static_argnums=3) if self.numerics.rematerialize else GeneratorBlock
+        block = nn.remat(GeneratorBlock, static_argnums=3) if self.config.rematerialize else GeneratorBlock
         for index in range(1, len(widths)):
             side = resolutions[index]
-            x = block(widths[index], self.num_classes, self.numerics, name=f"block_{side}")(x, labels, train)
-            x = after_block(self.architecture, index, self.numerics, x)
-        x = nn.relu(BatchNorm(self.numerics, name="norm")(x, train=train))
-        x = Conv(IMAGE_CHANNELS, 3, self.numerics, name="to_image")(x)
+            x = block(widths[index], self.num_classes, self.config, name=f"block_{side}")(x, labels, train)
+            x = after_block(self.architecture, index, self.config, x)
+        x = nn.relu(BatchNorm(self.config, name="norm")(x, train=train))
+        x = Conv(IMAGE_CHANNELS, 3, self.config, name="to_image")(x)
         return jnp.tanh(x.astype(jnp.float32))

@@ -13,7 +13,7 @@ class LatentPrior:
     Attributes:
       latent_size: length of a latent, Z.
       num_classes: of the labels; 0 for an unconditional model.
-      class_frequencies: share of each class, in label order; empty: all alike, as in the authors' code.
+      class_frequencies: fraction of each class, in label order; empty: all alike, as in the authors' code.
     """
 
     latent_size: int
@@ -27,5 +27,5 @@ class LatentPrior:
         classes = max(1, self.num_classes)
         if not self.class_frequencies:
             return latents, jax.random.randint(labels_key, (batch_size,), 0, classes)
-        shares = jnp.asarray(self.class_frequencies)
-        return latents, jax.random.choice(labels_key, classes, (batch_size,), p=shares).astype(jnp.int32)
+        frequencies = jnp.asarray(self.class_frequencies)
+        return latents, jax.random.choice(labels_key, classes, (batch_size,), p=frequencies).astype(jnp.int32)

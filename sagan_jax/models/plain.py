@@ -6,7 +6,7 @@ from typing import Any
 import flax
 
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import Numerics
+from sagan_jax.models.layers import LayerConfig
 from sagan_jax.models.spectral_norm import FREE_KERNEL, KERNEL, normalize_exactly
 
 Tree = Any  # nested dicts of arrays
@@ -14,7 +14,7 @@ Tree = Any  # nested dicts of arrays
 
 def plain_generator(generator: Generator) -> Generator:
     """The module that takes `plain_params`; it makes the same images."""
-    return generator.clone(numerics=dataclasses.replace(generator.numerics, normalized=Numerics.normalized))
+    return generator.clone(config=dataclasses.replace(generator.config, normalized=LayerConfig.normalized))
 
 
 def plain_params(params: Tree) -> Tree:

@@ -20,10 +20,8 @@ Tree = Any
 
 def batch_moments(generator: Generator, variables: Tree, latents: jax.Array, labels: jax.Array) -> Tree:
     """`batch_stats` with the moments of exactly this batch; latents [B, Z], labels [B]."""
-    no_memory = dataclasses.replace(generator.numerics, batch_norm_momentum=0.0)
-    _, updated = generator.clone(numerics=no_memory).apply(
-        variables, latents, labels, train=True, mutable=[BATCH_STATS]
-    )
+    no_memory = dataclasses.replace(generator.config, batch_norm_momentum=0.0)
+    _, updated = generator.clone(config=no_memory).apply(variables, latents, labels, train=True, mutable=[BATCH_STATS])
     return updated[BATCH_STATS]
 
 
@@ -39,6 +37,6 @@ def _pooled(stats: Tree) -> Tree:
     """Moments [N, C] of N equal batches -> moments [C] of all of them together."""
     if set(stats) == {"mean", "var"}:
         mean = jnp.mean(stats["mean"], axis=0)
-        spread = jnp.mean(jnp.square(stats["mean"] - mean), axis=0)
-        return {"mean": mean, "var": jnp.mean(stats["var"], axis=0) + spread}
+        variance_of_means = jnp.mean(jnp.square(stats["mean"] - mean), axis=0)
+        return {"mean": mean, "var": jnp.mean(stats["var"], axis=0) + variance_of_means}
     return {name: _pooled(child) for name, child in stats.items()}

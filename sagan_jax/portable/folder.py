@@ -41,22 +41,22 @@ def save_model(folder: epath.Path, model: Model, precision: str, *, with_program
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
     write_whole(folder / GENERATOR, _encoded(model.variables, precision))
-    if model.judge is not None:
-        write_whole(folder / DISCRIMINATOR, _encoded(model.judge, precision))
+    if model.discriminator_variables is not None:
+        write_whole(folder / DISCRIMINATOR, _encoded(model.discriminator_variables, precision))
     if with_program:
         written = _decoded(folder / GENERATOR, generator_shapes(model.card))
         write_whole(folder / PROGRAM, generator_program(dataclasses.replace(model, variables=written)))
     write_whole(folder / CARD, card_to_json(model.card).encode())
 
 
-def load_model(path: str, mesh: Mesh, call_size: int, *, judging: bool = False) -> Model:
+def load_model(path: str, mesh: Mesh, call_size: int, *, with_discriminator: bool = False) -> Model:
     """Opens a folder that `save_model` wrote.
 
     Args:
       path: of the folder, here or in a bucket.
       mesh: the devices.
       call_size: samples per call.
-      judging: whether the discriminator is wanted too; without one in the folder the model has none.
+      with_discriminator: whether the discriminator is wanted too; without one in the folder the model has none.
 
     Raises:
       InputError: it is no such folder, or something in it is damaged.
@@ -71,10 +71,16 @@ def load_model(path: str, mesh: Mesh, call_size: int, *, judging: bool = False) 
         raise InputError(f"the card {file} cannot be read ({error}): export the model again.") from error
     card = card_from_json(text, file)
     variables = _decoded(folder / GENERATOR, generator_shapes(card))
-    sampler, judge = build_sampler(card, mesh, call_size), None
-    if judging and card.discriminator and (folder / DISCRIMINATOR).exists():
-        judge = _decoded(folder / DISCRIMINATOR, discriminator_shapes(card))
-    return Model(card, sampler, variables, card.build_discriminator() if judge else None, judge)
+    sampler, discriminator_variables = build_sampler(card, mesh, call_size), None
+    if with_discriminator and card.discriminator and (folder / DISCRIMINATOR).exists():
+        discriminator_variables = _decoded(folder / DISCRIMINATOR, discriminator_shapes(card))
+    return Model(
+        card,
+        sampler,
+        variables,
+        card.build_discriminator() if discriminator_variables else None,
+        discriminator_variables,
+    )
 
 
 def generator_shapes(card: Card) -> Tree:

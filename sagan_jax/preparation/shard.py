@@ -75,7 +75,7 @@ class ShardReport:
     enlarged: int
 
 
-class StoppedError(Exception):
+class WorkersStoppedError(Exception):
     """Another worker failed, or a person pressed Ctrl-C."""
 
 
@@ -97,7 +97,7 @@ def write_shard(index: int) -> ShardReport:
 
     Raises:
       InputError: a file is broken and may not be skipped, or the output cannot be written.
-      StoppedError: see there.
+      WorkersStoppedError: see there.
     """
     assert _job is not None
     out, plan = epath.Path(_job.out), _job.plan
@@ -155,7 +155,7 @@ def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[t
     assert _images is not None
     for file in _images.shard(index, plan.num_shards):
         if job.stop.value:
-            raise StoppedError
+            raise WorkersStoppedError
         if not 0 <= file.label < len(plan.class_names):
             raise InputError(f"{file.name} has the label {file.label}, but there are {len(plan.class_names)} classes.")
         try:

@@ -12,7 +12,7 @@ PANELS = {
     "losses": (r"[dg]_loss", False),
     "logits": (r"(real|fake)_logits", False),
     "discriminator's accuracy": (r"d_accuracy", False),
-    "attention gates (gamma)": (r"[dg]_gamma_.*", False),
+    "attention gammas": (r"[dg]_gamma_.*", False),
     "entropy of attention, nats": (r"[dg]_entropy_.*", False),
     "mean distance of attention, pixels": (r"[dg]_distance_.*", False),
     "gradient norms": (r"[dg]_gradient_norm", True),
@@ -44,7 +44,7 @@ def panels(rows: Rows) -> Iterator[tuple[str, str]]:
         if curves:
             yield title, _drawn(curves, logarithmic)
     for name in names:
-        if name.startswith("eval/") and name != "eval/share_of_time":
+        if name.startswith("eval/") and name != "eval/fraction_of_time":
             curve = _curve(rows, name)
             if len(curve.steps) > 1:
                 yield name.removeprefix("eval/").replace("_", " "), _drawn([curve], logarithmic=False)

@@ -91,7 +91,7 @@ def _scores(workdir: epath.Path) -> Iterator[str]:
             f'<tr><th>{_text(part)}</th><td colspan="2">{_text(", ".join(shown_facts(facts)))}</td></tr>'
             for part, facts in evaluation.protocol.items()
         ]
-        lines += [f'<tr><th>note</th><td colspan="2">{_text(caution)}</td></tr>' for caution in evaluation.cautions]
+        lines += [f'<tr><th>note</th><td colspan="2">{_text(warning)}</td></tr>' for warning in evaluation.warnings]
         yield "<table>" + "\n".join(lines) + "</table><p></p>"
 
 

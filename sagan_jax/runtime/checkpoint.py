@@ -1,4 +1,4 @@
-"""Checkpoints with Orbax: saved in the background, atomically, sealed; the newest, milestones and the best are kept."""
+"""Checkpoints with Orbax: saved in the background, atomically, with manifests; newest, milestones and best are kept."""
 
 import contextlib
 import time
@@ -10,8 +10,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from sagan_jax.errors import FailedError, InputError
-from sagan_jax.runtime.processes import as_the_first, is_first
-from sagan_jax.runtime.seal import damage, damaged_newest, seal, set_aside
+from sagan_jax.runtime.checkpoint_manifest import find_damaged, quarantine, verify, write_manifest
+from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
 from sagan_jax.runtime.storage import is_remote, reason_of
 from sagan_jax.runtime.timing import say, warn
 
@@ -46,9 +46,9 @@ class SavedCheckpoints:
         """Steps completed in each checkpoint that is there, in rising order."""
         return sorted(self._manager.all_steps())
 
-    def damage(self, step: int) -> str | None:
+    def verify(self, step: int) -> str | None:
         """What is wrong with a checkpoint, or None. Reads all of it."""
-        return damage(self.folder / str(step))
+        return verify(self.folder / str(step))
 
     def restore(self, step: int, like: Tree) -> Tree:
         """The state saved at a step, as arrays of the shapes, dtypes and shardings of `like`."""
@@ -102,14 +102,14 @@ class WrittenCheckpoints(SavedCheckpoints):
                 self._reopen()
 
     def _writing_options(self, folder: epath.Path, **kept: Any) -> ocp.CheckpointManagerOptions:
-        def seal_it() -> None:
-            if is_first():
-                seal(folder, self._being_written)
+        def finalize() -> None:
+            if is_host0():
+                write_manifest(folder, self._being_written)
 
         return ocp.CheckpointManagerOptions(
             cleanup_tmp_directories=True,  # what a killed run left half-written
             # Before the checkpoint gets its name.
-            async_options=ocp.options.AsyncOptions(post_finalization_callback=seal_it),
+            async_options=ocp.options.AsyncOptions(post_finalization_callback=finalize),
             **kept,
         )
 
@@ -128,16 +128,16 @@ class Checkpoints(WrittenCheckpoints):
 
     def __init__(self, folder: epath.PathLike, keep: int, keep_every_steps: int):
         folder = epath.Path(folder)
-        if is_first():
-            damaged, sound = damaged_newest(folder)
+        if is_host0():
+            damaged, sound = find_damaged(folder)
             if damaged and sound is None:
                 reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
                 raise InputError(
                     f"all checkpoints in {folder} are damaged ({reasons}): restore one from a copy, or start afresh"
                     " with another --workdir."
                 )
-            set_aside(folder, damaged)
-        as_the_first(0)  # the others wait
+            quarantine(folder, damaged)
+        broadcast_from_host0(0)  # the others wait
         self._open(folder, self._writing_options(folder, max_to_keep=keep, keep_period=keep_every_steps))
 
     def newest_step(self) -> int | None:
@@ -207,9 +207,9 @@ class BestCheckpoint(WrittenCheckpoints):
 
     def __init__(self, folder: epath.PathLike, measure: str, *, lower_is_better: bool):
         folder = epath.Path(folder)
-        if is_first():
-            set_aside(folder, damaged_newest(folder)[0])
-        as_the_first(0)  # the others wait
+        if is_host0():
+            quarantine(folder, find_damaged(folder)[0])
+        broadcast_from_host0(0)  # the others wait
         options = self._writing_options(folder, max_to_keep=1)
         options.best_fn, options.best_mode = (lambda saved: saved["score"]), ("min" if lower_is_better else "max")
         self._open(folder, options)
@@ -233,7 +233,7 @@ class BestCheckpoint(WrittenCheckpoints):
             self._forget_the_future(step, score)
             best = self.score()
             better = best is None or (score < best if self._lower_is_better else score > best)
-        if not as_the_first(better):
+        if not broadcast_from_host0(better):
             return False
         self._write(step, state, {"score": score, "measure": self._measure})
         with self._noting_failure():
@@ -243,5 +243,5 @@ class BestCheckpoint(WrittenCheckpoints):
     def _forget_the_future(self, step: int, score: float) -> None:
         """Removes a checkpoint that is later, or of this step with another score: a run that went back has no such."""
         best = self._manager.best_step()
-        if best is not None and as_the_first(best > step or (best == step and self.score() != score)):
+        if best is not None and broadcast_from_host0(best > step or (best == step and self.score() != score)):
             self._manager.delete(best)

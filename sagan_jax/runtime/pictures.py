@@ -54,7 +54,7 @@ def sample_sheet(images: np.ndarray, row_names: Sequence[str], title: str, capti
 def attention_picture(
     images: np.ndarray,
     maps: dict[str, np.ndarray],
-    gates: dict[str, float],
+    gammas: dict[str, float],
     title: str,
 ) -> np.ndarray:
     """For each attention layer and image: the image with marked points, then where each of these points looks.
@@ -65,7 +65,7 @@ def attention_picture(
       images: [N, H, W, 3] uint8.
       maps: attention weights [N, L, M] of each layer, L and M squares of feature map sides; named after their network
         and side, such as "generator_32".
-      gates: gamma of each layer.
+      gammas: gamma of each layer.
       title: one line above everything.
 
     Returns:
@@ -81,7 +81,7 @@ def attention_picture(
     _draw_heading(draw, tile)
     for index, (layer, weights) in enumerate(maps.items()):
         top = HEAD + 24 + index * section
-        draw.text((8, top + 12), layer_caption(layer, weights, gates[layer]), INK, _font(12), anchor="lm")
+        draw.text((8, top + 12), layer_caption(layer, weights, gammas[layer]), INK, _font(12), anchor="lm")
         for row in range(count):
             chosen = distinct_queries(weights[row], points)
             _attention_row(canvas, images[row], weights[row], chosen, top + 26 + row * (tile + GAP), tile)

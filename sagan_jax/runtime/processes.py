@@ -69,7 +69,7 @@ def join_processes(
             f" start all processes within {wait_seconds:g} seconds (faults.join_seconds), with the same coordinator and"
             f" each with a number of its own ({error})."
         ) from error
-    if not is_first():
+    if not is_host0():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
         os.environ["TQDM_DISABLE"] = "1"
 
@@ -81,19 +81,19 @@ def add_process_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--process", type=int, metavar="I", help="which one this is, from 0 on")
 
 
-def is_first() -> bool:
+def is_host0() -> bool:
     """Whether this process is the one that writes files and speaks."""
     return jax.process_index() == 0
 
 
-def as_the_first(number: int) -> int:
+def broadcast_from_host0(number: int) -> int:
     """The number that the first process has; to be asked by all of them, which wait for it."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
-def true_of_all(statement: bool) -> bool:
+def all_hosts(statement: bool) -> bool:
     """Whether something is true in all processes; to be asked by all of them, which wait for each other."""
     if jax.process_count() == 1:
         return statement

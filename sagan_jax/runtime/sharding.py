@@ -56,17 +56,17 @@ def state_shardings(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(sharding, state)
 
 
-def spread(mesh: Mesh, arrays: Any) -> Any:
+def shard_batch(mesh: Mesh, arrays: Any) -> Any:
     """Inside a compiled function: a tree of arrays [B, ...] with B spread over the devices."""
     return jax.lax.with_sharding_constraint(arrays, image_sharding(mesh))
 
 
-def gather(mesh: Mesh, arrays: Any) -> Any:
+def replicate(mesh: Mesh, arrays: Any) -> Any:
     """Inside a compiled function: a tree of arrays, whole on every device."""
     return jax.lax.with_sharding_constraint(arrays, replicated(mesh))
 
 
-def place(sharding: NamedSharding, whole: Any) -> Any:
+def put_global(sharding: NamedSharding, whole: Any) -> Any:
     """A tree of numpy arrays that every process has as one tree of global arrays."""
     return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]), whole)
 

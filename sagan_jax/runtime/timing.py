@@ -49,7 +49,7 @@ class Throughput:
     def report(self) -> dict[str, float]:
         """What happened since the last report; empty before there is a step to time.
 
-        `steps_per_s`, `images_per_s`, and `data_wait`, the share of the time that the devices waited for images,
+        `steps_per_s`, `images_per_s`, and `data_wait`, the fraction of the time that the devices waited for images,
         at most.
         """
         if self._start is None or not self._steps:

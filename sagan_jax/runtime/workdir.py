@@ -13,8 +13,9 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from sagan_jax.errors import InputError
+from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.lock import alone
-from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.storage import is_remote, write_whole
 
 
@@ -27,7 +28,7 @@ def open_workdir(path: str) -> Iterator[epath.Path]:
     """
     workdir = epath.Path(path).expanduser()
     with contextlib.ExitStack() as opened:
-        if is_first():
+        if is_host0():
             _check_writable(workdir, path)
             opened.enter_context(alone(workdir))
         _check_shared(workdir)
@@ -55,7 +56,7 @@ def _check_shared(workdir: epath.Path) -> None:
         return
     token = int(multihost_utils.broadcast_one_to_all(np.int32(uuid.uuid4().int & 0x7FFFFFFF)))
     file = workdir / f".seen-{token}"
-    if is_first():
+    if is_host0():
         file.touch()
     multihost_utils.sync_global_devices("the workdir is marked")
     if not file.exists():
@@ -64,7 +65,7 @@ def _check_shared(workdir: epath.Path) -> None:
             " the first one: give a folder on a file system that all of them share."
         )
     multihost_utils.sync_global_devices("all have seen the mark")
-    if is_first():
+    if is_host0():
         file.unlink()
 
 
@@ -84,7 +85,7 @@ def check_settings(workdir: epath.Path, name: str, settings: dict[str, Any], fre
     if not file.exists():
         return
     try:
-        old = json.loads(file.read_text())
+        old = with_new_names(json.loads(file.read_text()))
     except json.JSONDecodeError as error:
         raise InputError(f"{file} is damaged ({error}): restore it, or start afresh with another --workdir.") from error
     for field, was, now in _differences(old, new):
@@ -97,7 +98,7 @@ def check_settings(workdir: epath.Path, name: str, settings: dict[str, Any], fre
 
 def save_settings(workdir: epath.Path, name: str, settings: dict[str, Any]) -> None:
     """Writes the JSON file `name`, whole or not at all; in the first process."""
-    if is_first():
+    if is_host0():
         write_whole(workdir / name, (json.dumps(settings, indent=2) + "\n").encode())
 
 

@@ -12,7 +12,7 @@ from etils import epath
 
 from sagan_jax.runtime.journal import Journal
 from sagan_jax.runtime.pictures import encoded_png
-from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.storage import reason_of, write_whole
 from sagan_jax.runtime.timing import warn
 
@@ -128,7 +128,7 @@ class SilentWriter(RunWriter):
 
 def open_writer(workdir: epath.Path, step: int) -> RunWriter:
     """What writes into a workdir in the first process, and nothing in the others."""
-    return RunWriter(workdir, step) if is_first() else SilentWriter(workdir)
+    return RunWriter(workdir, step) if is_host0() else SilentWriter(workdir)
 
 
 def _tensorboard_writer(folder: epath.Path) -> Any:

@@ -9,23 +9,23 @@ from sagan_jax.metrics.attention import attention_distance, attention_entropy
 from sagan_jax.sampling.sampler import Tree
 
 
-class Attention(NamedTuple):
+class AttentionMaps(NamedTuple):
     """Attention layers at work, by their network and side, such as "generator_32".
 
     Attributes:
       maps: weights [N, L, M] of each layer on N images, rows sum to 1.
-      gates: gamma of each layer.
+      gammas: gamma of each layer.
     """
 
     maps: dict[str, np.ndarray]
-    gates: dict[str, float]
+    gammas: dict[str, float]
 
-    def joined(self, other: "Attention") -> "Attention":
+    def joined(self, other: "AttentionMaps") -> "AttentionMaps":
         """With the layers of another network."""
-        return Attention(self.maps | other.maps, self.gates | other.gates)
+        return AttentionMaps(self.maps | other.maps, self.gammas | other.gammas)
 
 
-def attention_of(network: str, maps: dict[str, np.ndarray], params: Tree) -> Attention:
+def attention_of(network: str, maps: dict[str, np.ndarray], params: Tree) -> AttentionMaps:
     """The layers of "generator" or "discriminator".
 
     Args:
@@ -33,11 +33,11 @@ def attention_of(network: str, maps: dict[str, np.ndarray], params: Tree) -> Att
       maps: as it has sown them, by the names of its modules.
       params: its weights.
     """
-    gates = jax.device_get({layer: params[layer]["gamma"] for layer in maps})
+    gammas = jax.device_get({layer: params[layer]["gamma"] for layer in maps})
     names = {layer: layer.replace("attention", network) for layer in maps}
-    return Attention(
+    return AttentionMaps(
         {names[layer]: weights for layer, weights in maps.items()},
-        {names[layer]: float(gate) for layer, gate in gates.items()},
+        {names[layer]: float(gamma) for layer, gamma in gammas.items()},
     )
 
 

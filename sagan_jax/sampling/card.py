@@ -12,7 +12,8 @@ from sagan_jax.models.architecture import (
 )
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import Numerics
+from sagan_jax.models.layers import LayerConfig
+from sagan_jax.renamed import with_new_names
 
 FORMAT = "sagan_jax model, version 1"
 
@@ -29,12 +30,12 @@ class Card:
       discriminator: likewise, or None where only the generator is known.
       batch_norm_epsilon: of the generator.
       class_names: one per label.
-      class_shares: of generated classes, in label order; empty: all alike.
+      class_frequencies: of generated classes, in label order; empty: all alike.
       step: completed steps of training, or None where they are not known.
       weights: what was done to make them ready, for people.
       origin: where they come from: the run's config and data, or the imported file.
       evaluations: what `sagan_jax.evaluate` wrote of this step: scores and their protocol.
-      activated_shortcuts: of the discriminator, see `Discriminator`; a card that does not say has none.
+      inplace_relu: of the discriminator, see `Discriminator`; a card that does not say has none.
     """
 
     name: str
@@ -44,12 +45,12 @@ class Card:
     discriminator: Architecture | None
     batch_norm_epsilon: float
     class_names: tuple[str, ...]
-    class_shares: tuple[float, ...]
+    class_frequencies: tuple[float, ...]
     step: int | None
     weights: str
     origin: dict[str, Any]
     evaluations: tuple[dict[str, Any], ...] = ()
-    activated_shortcuts: bool = False
+    inplace_relu: bool = False
 
     @property
     def resolution(self) -> int:
@@ -58,13 +59,13 @@ class Card:
 
     def build_generator(self) -> Generator:
         """The module, in float32."""
-        return Generator(self.generator, self.num_classes, Numerics(batch_norm_epsilon=self.batch_norm_epsilon))
+        return Generator(self.generator, self.num_classes, LayerConfig(batch_norm_epsilon=self.batch_norm_epsilon))
 
     def build_discriminator(self) -> Discriminator | None:
         """The module, in float32, if there is one."""
         if self.discriminator is None:
             return None
-        return Discriminator(self.discriminator, self.num_classes, activated_shortcuts=self.activated_shortcuts)
+        return Discriminator(self.discriminator, self.num_classes, inplace_relu=self.inplace_relu)
 
 
 def card_to_json(card: Card) -> str:
@@ -75,7 +76,7 @@ def card_to_json(card: Card) -> str:
 def card_from_json(text: str, file: Any) -> Card:
     """A card as it was written. Raises InputError, which names `file`, if it is damaged or of another format."""
     try:
-        content = json.loads(text)
+        content = with_new_names(json.loads(text))
         found = content.pop("format", None) if isinstance(content, dict) else None
         if found != FORMAT:
             raise InputError(f"{file} says {found!r} where a card says {FORMAT!r}: give a folder that export wrote.")
@@ -109,9 +110,9 @@ def _check(card: Card) -> None:
         raise ValueError(f"latent_size, num_classes, batch_norm_epsilon = {numbers}")
     if not 0 <= card.num_classes <= 2**20 or (card.num_classes and len(card.class_names) != card.num_classes):
         raise ValueError(f"{card.num_classes} classes with {len(card.class_names)} names")
-    if len(card.class_shares) not in (0, card.num_classes):
-        raise ValueError(f"{card.num_classes} classes with {len(card.class_shares)} shares")
-    if not isinstance(card.activated_shortcuts, bool):
-        raise ValueError(f"activated_shortcuts = {card.activated_shortcuts}")
+    if len(card.class_frequencies) not in (0, card.num_classes):
+        raise ValueError(f"{card.num_classes} classes with {len(card.class_frequencies)} shares")
+    if not isinstance(card.inplace_relu, bool):
+        raise ValueError(f"inplace_relu = {card.inplace_relu}")
     if not all(isinstance(name, str) for name in (card.name, card.weights, *card.class_names)):
         raise ValueError("a name is no text")

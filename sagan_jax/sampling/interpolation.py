@@ -22,7 +22,7 @@ def between_latents(model: Model, latents: np.ndarray, labels: np.ndarray, frame
     Returns:
       [R, K * frames, H, W, 3] uint8.
     """
-    path = np.stack([slerp(start, end, share) for start, end in _ways(latents) for share in _shares(frames)])
+    path = np.stack([slerp(start, end, fraction) for start, end in _ways(latents) for fraction in _fractions(frames)])
     images = model.sampler.images(model.variables, np.tile(path, (len(labels), 1)), np.repeat(labels, len(path)))
     return images.reshape(len(labels), len(path), *images.shape[1:])
 
@@ -41,9 +41,9 @@ def between_classes(model: Model, latents: np.ndarray, labels: np.ndarray, frame
     """
     mixed = np.zeros(len(latents), np.int32)  # the label of a mixture
     columns = [
-        model.sampler.images(mixed_classes(model.variables, first, second, share), latents, mixed)
+        model.sampler.images(mixed_classes(model.variables, first, second, fraction), latents, mixed)
         for first, second in _ways(labels)
-        for share in _shares(frames)
+        for fraction in _fractions(frames)
     ]
     return np.stack(columns, axis=1)
 
@@ -52,5 +52,5 @@ def _ways(points: np.ndarray) -> list[tuple[Any, Any]]:
     return list(itertools.pairwise([*points, points[0]]))
 
 
-def _shares(frames: int) -> np.ndarray:
+def _fractions(frames: int) -> np.ndarray:
     return np.arange(frames) / frames

@@ -25,14 +25,14 @@ class Model:
       sampler: for the generator.
       variables: the generator's, frozen: kernels divided by their singular values, and fixed moments.
       discriminator: the module, or None.
-      judge: the discriminator's variables, frozen likewise, or None.
+      discriminator_variables: the discriminator's variables, frozen likewise, or None.
     """
 
     card: Card
     sampler: Sampler
     variables: Tree
     discriminator: Discriminator | None = None
-    judge: Tree = None
+    discriminator_variables: Tree = None
 
     def batches(self, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
         """Images [n, H, W, 3] uint8 of latents [N, Z] and labels [N], a call at a time; one sees how many are done."""
@@ -43,22 +43,26 @@ class Model:
                 done += len(images)
                 counter.show(done)
 
-    def judge_images(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
+    def discriminate(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
         """Images [N, H, W, 3] uint8 and labels [N] -> logits [N] and the attention weights [N, L, M] of each layer."""
         assert self.discriminator is not None
-        return jax.device_get(_judged(self.discriminator, self.judge, images, labels))
+        return jax.device_get(_discriminate(self.discriminator, self.discriminator_variables, images, labels))
 
 
-def judged(discriminator: Discriminator, judge: Tree, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+def discriminate(
+    discriminator: Discriminator, discriminator_variables: Tree, images: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, Tree]:
     """Logits [N] and attention weights [N, L, M] of each layer, of images [N, H, W, 3] uint8 and labels [N]; pure."""
-    logits, sown = discriminator.apply(judge, to_signed_float(images), labels, mutable=[ATTENTION_MAPS])
+    logits, sown = discriminator.apply(
+        discriminator_variables, to_signed_float(images), labels, mutable=[ATTENTION_MAPS]
+    )
     return logits, {layer: values["weights"] for layer, values in sown.get(ATTENTION_MAPS, {}).items()}
 
 
-_judged = jax.jit(judged, static_argnums=0)
+_discriminate = jax.jit(discriminate, static_argnums=0)
 
 
 def build_sampler(card: Card, mesh: Mesh, call_size: int) -> Sampler:
     """For the generator of a card, whose variables are frozen already."""
-    prior = LatentPrior(card.latent_size, card.num_classes, card.class_shares)
+    prior = LatentPrior(card.latent_size, card.num_classes, card.class_frequencies)
     return Sampler(card.build_generator(), prior, mesh, batch_size=call_size, standing_batches=0)

@@ -109,12 +109,12 @@ def write_attention(
     images, maps = model.sampler.attention(model.variables, latents, labels)
     attention = attention_of("generator", maps, model.variables["params"])
     if model.discriminator is not None:
-        _, maps = model.judge_images(images, labels)
-        attention = attention.joined(attention_of("discriminator", maps, model.judge["params"]))
+        _, maps = model.discriminate(images, labels)
+        attention = attention.joined(attention_of("discriminator", maps, model.discriminator_variables["params"]))
     file = folder / "attention.png"
-    write_whole(file, encoded_png(attention_picture(images, attention.maps, attention.gates, title)))
+    write_whole(file, encoded_png(attention_picture(images, attention.maps, attention.gammas, title)))
     lines = [
-        f"{layer_caption(layer, weights, attention.gates[layer])}, entropy {mean_entropy(weights):.2f} of at most"
+        f"{layer_caption(layer, weights, attention.gammas[layer])}, entropy {mean_entropy(weights):.2f} of at most"
         f" {np.log(weights.shape[-1]):.2f} nats, mean distance {mean_distance(weights, model.card.resolution):.1f} px"
         for layer, weights in attention.maps.items()
     ]

@@ -5,14 +5,14 @@ import numpy as np
 NEARLY_PARALLEL = 1e-4  # radians; below it the two interpolations are the same but for rounding
 
 
-def slerp(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
-    """The point a share of the way along the arc between two latents, lengths changing evenly.
+def slerp(start: np.ndarray, end: np.ndarray, fraction: float) -> np.ndarray:
+    """The point a fraction of the way along the arc between two latents, lengths changing evenly.
 
     A straight line between two normal latents passes where hardly any latent lies: too near to the origin.
 
     Args:
       start, end: [..., Z].
-      share: 0 is `start`, 1 is `end`.
+      fraction: 0 is `start`, 1 is `end`.
 
     Returns:
       [..., Z] float32.
@@ -25,7 +25,7 @@ def slerp(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
     safe = np.where(angle < NEARLY_PARALLEL, 1.0, np.sin(angle))
     along = np.where(
         angle < NEARLY_PARALLEL,
-        (1 - share) * first + share * second,
-        (np.sin((1 - share) * angle) * first + np.sin(share * angle) * second) / safe,
+        (1 - fraction) * first + fraction * second,
+        (np.sin((1 - fraction) * angle) * first + np.sin(fraction * angle) * second) / safe,
     )
-    return (along * ((1 - share) * lengths[0] + share * lengths[1])).astype(np.float32)
+    return (along * ((1 - fraction) * lengths[0] + fraction * lengths[1])).astype(np.float32)

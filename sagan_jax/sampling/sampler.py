@@ -18,7 +18,7 @@ from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.plain import plain_generator, plain_params
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.runtime.sharding import image_sharding, place, replicated, spread
+from sagan_jax.runtime.sharding import image_sharding, put_global, replicated, shard_batch
 
 Tree = Any  # nested dicts of arrays
 
@@ -51,11 +51,11 @@ class Sampler:
         self.call_size = call_size or batch_size
         self.standing_batches = standing_batches
         self.mesh = mesh
-        spread, whole = image_sharding(mesh), replicated(mesh)
+        sharded, whole = image_sharding(mesh), replicated(mesh)
         self._normalize = jax.jit(plain_params, out_shardings=whole)
         self._moments = jax.jit(self._random_batch_moments, out_shardings=whole)
-        self._images = jax.jit(self._apply, in_shardings=(whole, spread, spread), out_shardings=whole)
-        self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, spread, spread), out_shardings=whole)
+        self._images = jax.jit(self._apply, in_shardings=(whole, sharded, sharded), out_shardings=whole)
+        self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, sharded, sharded), out_shardings=whole)
 
     def freeze(self, params: Tree, seed: int) -> Tree:
         """The variables for sampling, of the plain generator: exact singular values, and standing statistics.
@@ -79,10 +79,10 @@ class Sampler:
         return np.asarray(jax.vmap(lambda k: jax.random.truncated_normal(k, -truncation, truncation, shape))(keys))
 
     def balanced_labels(self, count: int, seed: int) -> np.ndarray:
-        """[count] int32: each class in turn, or where the prior has shares of classes, drawn by these."""
-        classes, shares = max(1, self.prior.num_classes), self.prior.class_frequencies
-        if shares:
-            return np.random.default_rng(seed).choice(classes, count, p=shares).astype(np.int32)
+        """[count] int32: each class in turn, or where the prior has frequencies of classes, drawn by these."""
+        classes, frequencies = max(1, self.prior.num_classes), self.prior.class_frequencies
+        if frequencies:
+            return np.random.default_rng(seed).choice(classes, count, p=frequencies).astype(np.int32)
         return np.arange(count, dtype=np.int32) % classes
 
     def batches(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
@@ -102,7 +102,7 @@ class Sampler:
     def _padded(self, function: Any, variables: Tree, latents: np.ndarray, labels: np.ndarray, size: int) -> Any:
         """Calls with exactly `size` rows, the given ones and then repeats of them; returns those of the given ones."""
         rows = np.arange(size) % len(labels)
-        inputs = place(image_sharding(self.mesh), (latents[rows], labels[rows].astype(np.int32)))
+        inputs = put_global(image_sharding(self.mesh), (latents[rows], labels[rows].astype(np.int32)))
         outputs = jax.device_get(function(variables, *inputs))
         return jax.tree.map(lambda x: x[: len(labels)], outputs)
 
@@ -118,5 +118,5 @@ class Sampler:
     def _random_batch_moments(self, variables: Tree, key: jax.Array) -> Tree:
         latents, labels = self.prior.draw(self.batch_size, key)
         if self.batch_size % self.mesh.devices.size == 0:  # a run may be opened on more devices than it had
-            latents, labels = spread(self.mesh, (latents, labels))
+            latents, labels = shard_batch(self.mesh, (latents, labels))
         return batch_moments(self.generator, variables, latents, labels)

@@ -7,12 +7,12 @@ from ml_collections import ConfigDict
 from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
-from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.workdir import check_settings, save_settings
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import Recipe
+from sagan_jax.training.step import TrainStepConfig
 from sagan_jax.training.validation import free_fields
 
 
@@ -25,7 +25,7 @@ def check_continuation(
       InputError: something that the weights depend on differs.
     """
     if saved is not None:
-        check_settings(folder, "data.json", _data(config, source), free=("class_shares",))
+        check_settings(folder, "data.json", _data(config, source), free=("class_frequencies",))
         check_settings(folder, "config.json", config.to_dict(), free_fields(config))
         if saved > config.train.steps:
             raise InputError(
@@ -37,7 +37,7 @@ def check_continuation(
 
 def write_settings(config: ConfigDict, source: ImageSource | ImageStream, folder: epath.Path) -> None:
     """Writes what `check_continuation` compares with; in the first process."""
-    if is_first():
+    if is_host0():
         folder.mkdir(parents=True, exist_ok=True)
         save_settings(folder, "data.json", _data(config, source))
         save_settings(folder, "config.json", config.to_dict())
@@ -51,11 +51,11 @@ def settings_are_there(folder: epath.Path) -> bool:
 def _data(config: ConfigDict, source: ImageSource | ImageStream) -> dict:
     """What the data are, and the shares of generated classes, without which nobody could sample as in training."""
     identity = {"name": source.name, "num_images": len(source), "class_names": list(source.class_names)}
-    return {"data": identity, "class_shares": list(class_frequencies(config, source))}
+    return {"data": identity, "class_frequencies": list(class_frequencies(config, source))}
 
 
-def initial_state(config: ConfigDict, recipe: Recipe, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
+def initial_state(config: ConfigDict, step_config: TrainStepConfig, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
     """The newest saved state, or a fresh one where nothing is saved; over the devices of the mesh."""
-    create, key = compile_creation(recipe, mesh), stream(config.seed, "initial weights")
+    create, key = compile_creation(step_config, mesh), stream(config.seed, "initial weights")
     newest = checkpoints.newest_step()
     return create(key) if newest is None else checkpoints.restore(newest, like=create.eval_shape(key))

@@ -11,37 +11,39 @@ from jax.sharding import Mesh
 
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.residency import real_batch
-from sagan_jax.runtime.sharding import batch_sharding, gather, replicated, spread, state_shardings
+from sagan_jax.runtime.sharding import batch_sharding, replicate, replicated, shard_batch, state_shardings
 from sagan_jax.training.accumulation import loop
 from sagan_jax.training.state import TrainState, create_state
-from sagan_jax.training.step import Metrics, Recipe, train_step
+from sagan_jax.training.step import Metrics, TrainStepConfig, train_step
 
 StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], tuple[TrainState, Metrics]]
 
 
-def compile_creation(recipe: Recipe, mesh: Mesh) -> Any:
+def compile_creation(step_config: TrainStepConfig, mesh: Mesh) -> Any:
     """From a key to a fresh state over the mesh; its `eval_shape(key)` tells shapes and shardings only."""
-    create = functools.partial(create_state, recipe.networks, recipe.optimizers, recipe.prior)
+    create = functools.partial(create_state, step_config.networks, step_config.optimizers, step_config.prior)
     return jax.jit(create, out_shardings=state_shardings(mesh, jax.eval_shape(create, jax.random.key(0))))
 
 
-def compile_steps(recipe: Recipe, mesh: Mesh, resolution: int) -> StepsFunction:
+def compile_steps(step_config: TrainStepConfig, mesh: Mesh, resolution: int) -> StepsFunction:
     """`train_step` over the mesh, once for each of some inputs: state donated, batches spread.
 
     The function takes the state, `Feed.resident`, the inputs of some steps from `Feed.inputs` and the run's key; it
     returns the state after these steps and the metrics of the last. Each number of steps is a program of its own.
     """
-    state_places = jax.tree.map(lambda x: x.sharding, compile_creation(recipe, mesh).eval_shape(jax.random.key(0)))
-    recipe = dataclasses.replace(recipe, spread=functools.partial(spread, mesh), gather=functools.partial(gather, mesh))
+    state_places = jax.tree.map(lambda x: x.sharding, compile_creation(step_config, mesh).eval_shape(jax.random.key(0)))
+    step_config = dataclasses.replace(
+        step_config, shard_batch=functools.partial(shard_batch, mesh), replicate=functools.partial(replicate, mesh)
+    )
 
     def steps(
         state: TrainState, resident: Batch | None, inputs: Sequence[Any], key: jax.Array
     ) -> tuple[TrainState, Metrics]:
         def step(state: TrainState, inputs: Any) -> tuple[TrainState, Metrics]:
-            return train_step(recipe, state, real_batch(resident, inputs, resolution), key)
+            return train_step(step_config, state, real_batch(resident, inputs, resolution), key)
 
         stacked = jax.tree.map(lambda *each: jnp.stack(each), *inputs)
-        state, metrics = loop(step, state, stacked, unroll=recipe.unroll)
+        state, metrics = loop(step, state, stacked, unroll=step_config.unroll)
         return state, jax.tree.map(lambda values: values[-1], metrics)
 
     whole = replicated(mesh)

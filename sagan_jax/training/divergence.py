@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from sagan_jax.errors import DivergedError
-from sagan_jax.runtime.processes import as_the_first, is_first
+from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.writer import RunWriter
@@ -49,12 +49,12 @@ class Rollbacks:
 
     def __init__(self, writer: RunWriter, saved: int | None):
         self._writer, self._file = writer, writer.workdir / RECORD
-        if is_first():
+        if is_host0():
             found = json.loads(self._file.read_text()) if self._file.exists() else []
             self._past = [entry for entry in found if saved is not None and entry["step"] <= saved]
             if self._past != found:
                 self._write()
-        self._count = as_the_first(len(self._past) if is_first() else 0)
+        self._count = broadcast_from_host0(len(self._past) if is_host0() else 0)
 
     def key(self, seed: int) -> jax.Array:
         """The key of the steps from here on."""
@@ -79,7 +79,7 @@ class Rollbacks:
             ) from error
         self._count += 1
         warn(f"{error}; going back, time {self._count} of {config.faults.most_rollbacks} ({saved}), with other latents")
-        if is_first():
+        if is_host0():
             self._past.append({"step": step or 0, "reason": str(error)})
             self._write()
 

@@ -150,12 +150,12 @@ class Evaluator:
         if sheet is not None:
             self._writer.picture(step, "neighbours", sheet)
         now = time.perf_counter()
-        share = (self._seconds + now - start) / (now - self._started)
+        fraction = (self._seconds + now - start) / (now - self._started)
         values = {f"eval/{name}": value for name, value in evaluation.values.items()}
-        self._writer.scalars_once(step, values | {"eval/share_of_time": share})
+        self._writer.scalars_once(step, values | {"eval/fraction_of_time": fraction})
         say(f"step {step:,}: scores of {count:,} samples")
         say("\n".join(evaluation.lines()))
-        say(f"  evaluation took {share:.1%} of the time so far")
+        say(f"  evaluation took {fraction:.1%} of the time so far")
         self._keep_if_best(step, state, evaluation)
         # The last, so that what is written before is made again if the run dies here.
         self._writer.file(self._file(step), evaluation.encoded())

@@ -10,10 +10,10 @@ from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.models.spectral_norm import normalize_exactly
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.runtime.sharding import place, replicated
+from sagan_jax.runtime.sharding import put_global, replicated
 from sagan_jax.runtime.writer import RunWriter
-from sagan_jax.sampling.attention import Attention, attention_of, mean_distance, mean_entropy
-from sagan_jax.sampling.model import judged
+from sagan_jax.sampling.attention import AttentionMaps, attention_of, mean_distance, mean_entropy
+from sagan_jax.sampling.model import discriminate
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.networks import build_networks
 from sagan_jax.training.state import TrainState, Tree
@@ -54,7 +54,7 @@ class Gallery:
         self._discriminator = build_networks(config).discriminator
         self._whole = replicated(sampler.mesh)
         self._normalize = jax.jit(normalize_exactly, out_shardings=self._whole)
-        self._judged = jax.jit(judged, static_argnums=0, out_shardings=self._whole)
+        self._discriminate = jax.jit(discriminate, static_argnums=0, out_shardings=self._whole)
 
     def draw_real(self) -> epath.Path | None:
         """Writes a sheet of real images with the rows of the sample sheets; None if the labels are not known."""
@@ -96,7 +96,7 @@ class Gallery:
         latents, labels = self._latents[first_column], self._labels[first_column]
         images, maps = self._sampler.attention(variables, latents, labels)
         attention = attention_of("generator", maps, variables["params"])
-        attention = attention.joined(self._judges_attention(state.discriminator.params, images, labels))
+        attention = attention.joined(self._discriminator_attention(state.discriminator.params, images, labels))
         numbers = {}
         for layer, weights in attention.maps.items():
             network, side = layer.split("_")
@@ -106,12 +106,12 @@ class Gallery:
             self._writer.scalars_once(step, numbers)
         title = f"step {step:,} · where each marked point looks"
         return self._writer.picture(
-            step, "attention", attention_picture(images, attention.maps, attention.gates, title)
+            step, "attention", attention_picture(images, attention.maps, attention.gammas, title)
         )
 
-    def _judges_attention(self, params: Tree, images: np.ndarray, labels: np.ndarray) -> Attention:
+    def _discriminator_attention(self, params: Tree, images: np.ndarray, labels: np.ndarray) -> AttentionMaps:
         """The discriminator's, on images [N, H, W, 3] uint8 with labels [N]."""
         params = self._normalize(params)
-        inputs = place(self._whole, (images, labels))
-        _, maps = jax.device_get(self._judged(self._discriminator, {"params": params}, *inputs))
+        inputs = put_global(self._whole, (images, labels))
+        _, maps = jax.device_get(self._discriminate(self._discriminator, {"params": params}, *inputs))
         return attention_of("discriminator", maps, params)

@@ -30,7 +30,7 @@ from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.reports import Reports
 from sagan_jax.training.run import Run
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import build_recipe
+from sagan_jax.training.step import build_step_config
 from sagan_jax.training.validation import validate_config
 
 
@@ -75,17 +75,17 @@ def prepare(config: ConfigDict, folder: epath.Path) -> tuple[Run, TrainState]:
     settings = config.checkpoint
     checkpoints = Checkpoints(folder / "checkpoints", settings.keep, settings.keep_every_steps)
     check_continuation(config, source, folder, checkpoints.newest_step())
-    mesh, recipe = make_mesh(fsdp=config.mesh.fsdp), build_recipe(config, class_frequencies(config, source))
-    state = initial_state(config, recipe, mesh, checkpoints)
+    mesh, step_config = make_mesh(fsdp=config.mesh.fsdp), build_step_config(config, class_frequencies(config, source))
+    state = initial_state(config, step_config, mesh, checkpoints)
     writer = open_writer(folder, int(state.step))
     announce(config, source, mesh, state, writer)
     feed = open_feed(config, pipeline, mesh)
 
-    sampler = Sampler(recipe.networks.generator, recipe.prior, mesh, **config.sampling)
+    sampler = Sampler(step_config.networks.generator, step_config.prior, mesh, **config.sampling)
     gallery = Gallery(config, source, sampler, writer)
     gallery.draw_real()
     evaluator = Evaluator(config, comparison, sampler, writer, mesh) if comparison else None
-    return Run(config, folder, source, feed, recipe, checkpoints, sampler, gallery, evaluator, writer), state
+    return Run(config, folder, source, feed, step_config, checkpoints, sampler, gallery, evaluator, writer), state
 
 
 def train(run: Run, state: TrainState, request: StopRequest, watchdog: Watchdog) -> TrainState:
@@ -102,7 +102,7 @@ def train(run: Run, state: TrainState, request: StopRequest, watchdog: Watchdog)
         raise stopped()
     if 0 < step < config.train.steps:
         show(run, step, state, only_missing=True)
-    take_steps = compile_steps(run.recipe, mesh, config.data.resolution)
+    take_steps = compile_steps(run.step_config, mesh, config.data.resolution)
     rollbacks = Rollbacks(run.writer, run.checkpoints.newest_step())
     while True:
         try:
@@ -111,7 +111,7 @@ def train(run: Run, state: TrainState, request: StopRequest, watchdog: Watchdog)
         except DivergedError as error:
             run.checkpoints.look_for_failure(wait=True)
             rollbacks.go_back(config, error, run.checkpoints.newest_step())
-            state = initial_state(config, run.recipe, mesh, run.checkpoints)
+            state = initial_state(config, run.step_config, mesh, run.checkpoints)
             run.writer.rewind(int(state.step))
 
 

@@ -11,7 +11,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.models.architecture import discriminator_architecture, generator_architecture
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import CLASS_TABLES, KERNELS, XAVIER_UNIFORM, Numerics
+from sagan_jax.models.layers import CLASS_TABLES, KERNELS, XAVIER_UNIFORM, LayerConfig
 
 INITIALIZERS = {
     "xavier_uniform": XAVIER_UNIFORM,
@@ -35,7 +35,7 @@ def build_networks(config: ConfigDict) -> Networks:
       InputError: a field of `config.model` is impossible.
     """
     model, resolution = config.model, config.data.resolution
-    numerics = Numerics(
+    layer_config = LayerConfig(
         compute_dtype=_choice(DTYPES, "model.compute_dtype", model.compute_dtype),
         kernel_init=_choice(INITIALIZERS, "model.init", model.init),
         batch_norm_epsilon=model.batch_norm_epsilon,
@@ -48,7 +48,7 @@ def build_networks(config: ConfigDict) -> Networks:
         model.generator.channels,
         model.generator.multipliers,
         model.generator.attention,
-        model.generator.residual,
+        model.generator.local_block,
     )
     discriminator = discriminator_architecture(
         resolution,
@@ -56,11 +56,11 @@ def build_networks(config: ConfigDict) -> Networks:
         model.discriminator.multipliers,
         model.discriminator.attention,
         model.discriminator.final_resolution,
-        model.discriminator.residual,
+        model.discriminator.local_block,
     )
     return Networks(
-        Generator(generator, model.num_classes, dataclasses.replace(numerics, normalized=normalized)),
-        Discriminator(discriminator, model.num_classes, numerics),
+        Generator(generator, model.num_classes, dataclasses.replace(layer_config, normalized=normalized)),
+        Discriminator(discriminator, model.num_classes, layer_config),
     )
 
 

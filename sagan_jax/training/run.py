@@ -12,7 +12,7 @@ from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import DivergedError, InputError
 from sagan_jax.runtime.checkpoint import Checkpoints, save_once
 from sagan_jax.runtime.lock import alone, lock_is_gone
-from sagan_jax.runtime.processes import is_first
+from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.storage import reason_of
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.writer import RunWriter
@@ -21,7 +21,7 @@ from sagan_jax.training.continuation import settings_are_there, write_settings
 from sagan_jax.training.evaluation import Evaluator
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import Recipe
+from sagan_jax.training.step import TrainStepConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Run:
     folder: epath.Path
     source: ImageSource | ImageStream
     feed: Feed
-    recipe: Recipe
+    step_config: TrainStepConfig
     checkpoints: Checkpoints
     sampler: Sampler
     gallery: Gallery
@@ -53,7 +53,7 @@ class Run:
         Raises:
           InputError: the folder was deleted, and another run has begun in its place.
         """
-        if is_first():
+        if is_host0():
             self._keep_folder()
         self.writer.flush()
         self.checkpoints.save(step, state)

@@ -89,11 +89,11 @@ def apply_gradients(network: NetworkState, gradients: Tree, optimizer: optax.Gra
     return dataclasses.replace(network, params=optax.apply_updates(network.params, updates), opt_state=opt_state)
 
 
-def attention_gates(state: TrainState) -> dict[str, jax.Array]:
+def attention_gammas(state: TrainState) -> dict[str, jax.Array]:
     """Every attention layer's gamma, as `g_gamma_32`, and local block's, as `g_gamma_residual_32`."""
-    gates = {}
+    gammas = {}
     for prefix, params in (("g", state.generator.params), ("d", state.discriminator.params)):
         for path, value in flax.traverse_util.flatten_dict(params).items():
             if path[-1] == "gamma":
-                gates[f"{prefix}_gamma_{path[0].removeprefix('attention_')}"] = value
-    return gates
+                gammas[f"{prefix}_gamma_{path[0].removeprefix('attention_')}"] = value
+    return gammas

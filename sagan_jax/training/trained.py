@@ -10,19 +10,20 @@ from ml_collections import ConfigDict
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
 from sagan_jax.models.spectral_norm import normalize_exactly
+from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.evaluation import BEST, FOLDER
-from sagan_jax.training.step import build_recipe
+from sagan_jax.training.step import build_step_config
 
 NEWEST, CHECKPOINTS = "newest", "checkpoints"
 
 
 def open_trained(
-    workdir: str, checkpoint: str, mesh: Mesh, call_size: int | None = None, *, judging: bool = False
+    workdir: str, checkpoint: str, mesh: Mesh, call_size: int | None = None, *, with_discriminator: bool = False
 ) -> Model:
     """Opens a run; the data set is not needed.
 
@@ -31,7 +32,7 @@ def open_trained(
       checkpoint: "newest", "best" or a step.
       mesh: the devices.
       call_size: samples per call, by default as the run has it.
-      judging: whether the discriminator is wanted too.
+      with_discriminator: whether the discriminator is wanted too.
 
     Raises:
       InputError: there is no such run or checkpoint.
@@ -44,16 +45,16 @@ def open_trained(
     checkpoints = SavedCheckpoints(place)
     try:
         step = _chosen(checkpoints.steps(), checkpoint, folder)
-        damage = checkpoints.damage(step)
+        damage = checkpoints.verify(step)
         if damage:
             raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another with --checkpoint.")
-        recipe = build_recipe(config, tuple(data["class_shares"]))
-        like = compile_creation(recipe, mesh).eval_shape(jax.random.key(0))
+        step_config = build_step_config(config, tuple(data["class_frequencies"]))
+        like = compile_creation(step_config, mesh).eval_shape(jax.random.key(0))
         state = checkpoints.restore(step, like)
     finally:
         checkpoints.close()
-    networks, sampling = recipe.networks, config.sampling
-    sampler = Sampler(networks.generator, recipe.prior, mesh, **sampling, call_size=call_size)
+    networks, sampling = step_config.networks, config.sampling
+    sampler = Sampler(networks.generator, step_config.prior, mesh, **sampling, call_size=call_size)
     card = Card(
         name=folder.absolute().name,
         latent_size=config.model.latent_size,
@@ -62,7 +63,7 @@ def open_trained(
         discriminator=networks.discriminator.architecture,
         batch_norm_epsilon=config.model.batch_norm_epsilon,
         class_names=tuple(data["data"]["class_names"]),
-        class_shares=tuple(data["class_shares"]),
+        class_frequencies=tuple(data["class_frequencies"]),
         step=step,
         weights=f"averaged; divided by exact singular values; moments of {sampling.standing_batches} batches of"
         f" {sampling.batch_size}",
@@ -72,8 +73,12 @@ def open_trained(
         ),
     )
     variables = sampler.freeze(state.ema_params, config.seed)
-    judge = {"params": jax.jit(normalize_exactly)(state.discriminator.params)} if judging else None
-    return Model(card, sampler, variables, card.build_discriminator() if judging else None, judge)
+    discriminator_variables = (
+        {"params": jax.jit(normalize_exactly)(state.discriminator.params)} if with_discriminator else None
+    )
+    return Model(
+        card, sampler, variables, card.build_discriminator() if with_discriminator else None, discriminator_variables
+    )
 
 
 def run_config(card: Card) -> ConfigDict:
@@ -85,19 +90,19 @@ def run_config(card: Card) -> ConfigDict:
 
 def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
     try:
-        saved = json.loads((folder / "config.json").read_text())
-        data = {"class_shares": []} | json.loads((folder / "data.json").read_text())
+        saved = with_new_names(json.loads((folder / "config.json").read_text()))
+        data = {"class_frequencies": []} | with_new_names(json.loads((folder / "data.json").read_text()))
         config = default_config()
         _fill(config, saved)
-        if not set(data["data"]) >= {"class_names"} or not isinstance(data["class_shares"], list):
+        if not set(data["data"]) >= {"class_names"} or not isinstance(data["class_frequencies"], list):
             raise ValueError("something is missing")
     except FileNotFoundError as error:
         raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another --workdir.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"config.json or data.json in {folder} is damaged ({error}): restore it.") from error
-    if config.data.class_sampling != "uniform" and config.model.num_classes and not data["class_shares"]:
+    if config.data.class_sampling != "uniform" and config.model.num_classes and not data["class_frequencies"]:
         raise InputError(
-            f"data.json in {folder} lacks class_shares, as older runs do: continue the run once, to add them."
+            f"data.json in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
         )
     return config, data
 

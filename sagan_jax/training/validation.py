@@ -3,12 +3,13 @@
 import jax
 from ml_collections import ConfigDict
 
-from sagan_jax.config import flat_fields
+from sagan_jax.config import default_config, flat_fields
 from sagan_jax.data.residency import RESIDENCES
 from sagan_jax.errors import InputError
+from sagan_jax.renamed import CONFIG_FIELDS
 from sagan_jax.training.divergence import CHOICES as ON_NAN
 from sagan_jax.training.evaluation import check_evaluation
-from sagan_jax.training.step import build_recipe
+from sagan_jax.training.step import build_step_config
 
 AT_LEAST_ONE = (
     "data.read_threads",
@@ -78,9 +79,10 @@ FREE = (
 
 def validate_config(config: ConfigDict) -> None:
     """Raises InputError at the first field that cannot work, naming it, its value and what would be right."""
+    _check_fields(config)
     _check_ranges(config)
     _check_choices(config)
-    build_recipe(config)
+    build_step_config(config)
     if config.model.num_classes < -1:
         raise InputError(
             f"model.num_classes = {config.model.num_classes} is impossible: give the number of classes,"
@@ -95,6 +97,16 @@ def free_fields(config: ConfigDict) -> tuple[str, ...]:
     schedules = (config.optimizer.generator.schedule, config.optimizer.discriminator.schedule)
     # A learning rate that decays does so over train.steps.
     return (*FREE, "train.steps") if schedules == ("constant", "constant") else FREE
+
+
+def _check_fields(config: ConfigDict) -> None:
+    known, given = set(flat_fields(default_config())), set(flat_fields(config))
+    for field in sorted(given - known):
+        if field in CONFIG_FIELDS:
+            raise InputError(f"{field} has another name: set {CONFIG_FIELDS[field]} instead.")
+        raise InputError(f"{field} is unknown: sagan_jax/config.py lists all fields.")
+    for field in sorted(known - given):
+        raise InputError(f"{field} is missing: start from sagan_jax.config.default_config().")
 
 
 def _check_ranges(config: ConfigDict) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from sagan_jax.exploring.scene import Scene
 
 
-class Kept:
+class LRUCache:
     """Scenes by their keys. Where they are too large together, the ones that were asked for longest ago go.
 
     The newest one always stays, however large it is: the next click asks for it.

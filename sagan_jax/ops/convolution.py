@@ -1,10 +1,11 @@
 """Convolutions and their derivatives, each in the form that is fast on the device at hand.
 
-`convolve(x, k)` is linear in x and in k. Its adjoint in x is `spread`, up to the order of the kernel, and that in
-k is `kernel_gradient`: each of the three has the other two as its gradients. So all that a network computes, forward
+`conv2d(x, k)` is linear in x and in k. Its adjoint in x is `conv_transpose2d`, up to the order of the kernel, and that
+in k is `kernel_gradient`: each of the three has the other two as its gradients. So all that a network computes, forward
 and back, are these three. cuDNN and TPUs know each of them; for XLA's CPU backend they are written in other ways.
 
-Stride 1 goes with an odd kernel and keeps the side; stride 2 goes with a 4x4 kernel and halves it, `spread` doubles it.
+Stride 1 goes with an odd kernel and keeps the side; stride 2 goes with a 4x4 kernel and halves it, which
+`conv_transpose2d` doubles.
 """
 
 import functools
@@ -25,22 +26,22 @@ LARGE_KERNEL, FEW_POSITIONS, MOST_POSITIONS = 2**20, 1024, 8192
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """x [B, stride * H, stride * W, C], kernel [k, k, C, F] -> [B, H, W, F]."""
-    return _by_platform(_convolve_on_cpu, _convolve, stride)(x, kernel)
+    return _by_platform(_conv2d_on_cpu, _conv2d, stride)(x, kernel)
 
 
 @jax.custom_vjp
-def spread(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv_transpose2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Transposed convolution of stride 2, x [B, H, W, C], kernel [4, 4, C, F] -> [B, 2H, 2W, F].
 
     The result is that of convolving x with a zero after each of its pixels.
     """
-    return _by_platform(_spread_by_squares, _spread)(x, kernel)
+    return _by_platform(_conv_transpose2d_by_squares, _conv_transpose2d)(x, kernel)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int) -> jax.Array:
-    """The gradient [size, size, C, F] of the kernel of `convolve`, given that of its result [B, H, W, F]."""
+    """The gradient [size, size, C, F] of the kernel of `conv2d`, given that of its result [B, H, W, F]."""
     return _by_platform(_kernel_gradient_on_cpu, _kernel_gradient, size, stride)(x, gradient)
 
 
@@ -49,7 +50,7 @@ def fewer_positions(x: jax.Array, number: int) -> bool:
     return not is_symbolic_dim(x.shape[0]) and math.prod(x.shape[:3]) < number
 
 
-def mirrored(kernel: jax.Array) -> jax.Array:
+def flip_kernel(kernel: jax.Array) -> jax.Array:
     """The kernel of the adjoint, [k, k, C, F] -> [k, k, F, C]."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
@@ -65,25 +66,25 @@ def _by_platform(cpu: Callable[..., jax.Array], default: Callable[..., jax.Array
     return chosen
 
 
-def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _conv2d_backward(stride: int, saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     if stride == 2:
-        x_gradient = spread(gradient, mirrored(kernel))
+        x_gradient = conv_transpose2d(gradient, flip_kernel(kernel))
     else:
         x_gradient = _by_platform(_input_gradient_on_cpu, _input_gradient, stride)(gradient, kernel)
     return x_gradient, kernel_gradient(x, gradient, kernel.shape[0], stride)
 
 
-def _spread_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _conv_transpose2d_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
-    return convolve(gradient, mirrored(kernel), 2), mirrored(kernel_gradient(gradient, x, 4, 2))
+    return conv2d(gradient, flip_kernel(kernel), 2), flip_kernel(kernel_gradient(gradient, x, 4, 2))
 
 
-convolve.defvjp(lambda x, kernel, stride: (convolve(x, kernel, stride), (x, kernel)), _convolve_backward)
-spread.defvjp(lambda x, kernel: (spread(x, kernel), (x, kernel)), _spread_backward)
+conv2d.defvjp(lambda x, kernel, stride: (conv2d(x, kernel, stride), (x, kernel)), _conv2d_backward)
+conv_transpose2d.defvjp(lambda x, kernel: (conv_transpose2d(x, kernel), (x, kernel)), _conv_transpose2d_backward)
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _conv2d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     margin = (kernel.shape[0] - 1) // 2
     padding = ((margin, margin), (margin, margin))
     return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT)
@@ -92,18 +93,18 @@ def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 def _input_gradient(gradient: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     batch, height, width, _ = gradient.shape
     shape = (batch, stride * height, stride * width, kernel.shape[2])
-    return _adjoint(lambda x: _convolve(x, kernel, stride), shape, gradient)
+    return _adjoint(lambda x: _conv2d(x, kernel, stride), shape, gradient)
 
 
-def _spread(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _conv_transpose2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     # cuDNN's kernels are found only where the kernel is visibly mirrored: the barrier keeps XLA from cancelling the two
     # mirrorings, this one and that of the adjoint.
-    return _input_gradient(x, jax.lax.optimization_barrier(mirrored(kernel)), 2)
+    return _input_gradient(x, jax.lax.optimization_barrier(flip_kernel(kernel)), 2)
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, stride: int) -> jax.Array:
     shape = (size, size, x.shape[-1], gradient.shape[-1])
-    return _adjoint(functools.partial(_convolve, x, stride=stride), shape, gradient)
+    return _adjoint(functools.partial(_conv2d, x, stride=stride), shape, gradient)
 
 
 def _adjoint(function: Callable[[jax.Array], jax.Array], shape: tuple[int, ...], y: jax.Array) -> jax.Array:
@@ -111,8 +112,8 @@ def _adjoint(function: Callable[[jax.Array], jax.Array], shape: tuple[int, ...],
     return jax.linear_transpose(function, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
 
-def _spread_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`spread` as one 2x2 convolution that makes the four pixels of each square of the result as separate channels."""
+def _conv_transpose2d_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes `conv_transpose2d` as one 2x2 convolution, which makes each 2x2 square as four channels."""
     batch, height, width, channels = x.shape
     features = kernel.shape[-1]
     # The squares begin one pixel outside of the result: row r of a square is met by the kernel's rows 1 - r and 3 - r.
@@ -123,12 +124,12 @@ def _spread_by_squares(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return squares.reshape(batch, 2 * height + 2, 2 * width + 2, features)[:, 1:-1, 1:-1]
 
 
-def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _conv2d_on_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """As one matrix product where a large kernel meets few positions, for which XLA:CPU's convolutions are slow."""
     size, channels, features = kernel.shape[1:]
     batch, height, width = x.shape[0], x.shape[1] // stride, x.shape[2] // stride
     if size == 1 or kernel.size < LARGE_KERNEL or not fewer_positions(x, stride**2 * FEW_POSITIONS + 1):
-        return _convolve(x, kernel, stride)
+        return _conv2d(x, kernel, stride)
     margin = (size - 1) // 2
     x = jnp.pad(x, ((0, 0), (margin, size // 2), (margin, size // 2), (0, 0)))
     shifts = itertools.product(range(size), repeat=2)
@@ -138,7 +139,7 @@ def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _input_gradient_on_cpu(gradient: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    return _convolve_on_cpu(gradient, mirrored(kernel), stride)
+    return _conv2d_on_cpu(gradient, flip_kernel(kernel), stride)
 
 
 def _kernel_gradient_on_cpu(x: jax.Array, gradient: jax.Array, size: int, stride: int) -> jax.Array:
@@ -151,7 +152,7 @@ def _kernel_gradient_on_cpu(x: jax.Array, gradient: jax.Array, size: int, stride
     # Piece i takes every n-th image from i on, which leaves a sharded batch where it is.
     x, gradient = (a.reshape(batch // pieces, pieces, *a.shape[1:]) for a in (x, gradient))
     parts = [
-        _adjoint(functools.partial(_convolve_on_cpu, x[:, i], stride=stride), shape, gradient[:, i])
+        _adjoint(functools.partial(_conv2d_on_cpu, x[:, i], stride=stride), shape, gradient[:, i])
         for i in range(pieces)
     ]
     return functools.reduce(jnp.add, parts)

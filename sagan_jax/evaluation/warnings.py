@@ -11,7 +11,7 @@ from sagan_jax.features.inception_weights import SHA256
 from sagan_jax.metrics.frechet import FEWEST_WITHIN_A_CLASS, Statistics
 
 
-def cautions(
+def warnings_of(
     extractor: Extractor, real: FeatureSet | Statistics, fake: FeatureSet, class_names: tuple[str, ...] = ()
 ) -> Iterator[str]:
     """The sentences.

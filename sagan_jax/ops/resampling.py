@@ -8,7 +8,7 @@ same function, up to rounding, with 16 products where there were 36.
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.convolution import convolve, fewer_positions, spread
+from sagan_jax.ops.convolution import conv2d, conv_transpose2d, fewer_positions
 
 # Of a batch at the lower resolution; for fewer, making the larger kernel costs more than it saves.
 FEWEST_POSITIONS = 256
@@ -31,21 +31,21 @@ def max_pool(x: jax.Array) -> jax.Array:
     return _squares(x).max(axis=(2, 4))
 
 
-def upsample_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """convolve(upsample(x), kernel) in the dtype of x, [B, H, W, C], [3, 3, C, F] float32 -> [B, 2H, 2W, F]."""
+def upsample_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """conv2d(upsample(x), kernel) in the dtype of x, [B, H, W, C], [3, 3, C, F] float32 -> [B, 2H, 2W, F]."""
     if fewer_positions(x, FEWEST_POSITIONS):
-        return convolve(upsample(x), kernel.astype(x.dtype))
-    return spread(x, overlapped(kernel).astype(x.dtype))
+        return conv2d(upsample(x), kernel.astype(x.dtype))
+    return conv_transpose2d(x, folded_kernel(kernel).astype(x.dtype))
 
 
-def convolve_mean_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """mean_pool(convolve(x, kernel)) in the dtype of x, [B, 2H, 2W, C], [3, 3, C, F] float32 -> [B, H, W, F]."""
+def conv2d_mean_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """mean_pool(conv2d(x, kernel)) in the dtype of x, [B, 2H, 2W, C], [3, 3, C, F] float32 -> [B, H, W, F]."""
     if fewer_positions(x, 4 * FEWEST_POSITIONS):
-        return mean_pool(convolve(x, kernel.astype(x.dtype)))
-    return convolve(x, (overlapped(kernel) / 4).astype(x.dtype), 2)
+        return mean_pool(conv2d(x, kernel.astype(x.dtype)))
+    return conv2d(x, (folded_kernel(kernel) / 4).astype(x.dtype), 2)
 
 
-def overlapped(kernel: jax.Array) -> jax.Array:
+def folded_kernel(kernel: jax.Array) -> jax.Array:
     """The sum of a kernel [3, 3, C, F] at the four places that it can take in [4, 4, C, F]."""
     for axis in (0, 1):
         before, after = [(0, 0)] * kernel.ndim, [(0, 0)] * kernel.ndim

@@ -9,30 +9,32 @@ from etils import epath
 from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
 from sagan_jax.runtime.timing import warn
 
-SEAL = "seal.json"  # in the folder of a checkpoint: {"files": {name: [bytes, sha256]}}
+QUARANTINE = "quarantine"  # beside the folder of the checkpoints
+MANIFEST = "manifest.json"  # in the folder of a checkpoint: {"files": {name: [bytes, sha256]}}
+EARLIER_MANIFEST = "seal.json"  # its name in checkpoints of earlier versions
 
 
-def seal(folder: epath.Path, step: int) -> None:
-    """Seals the checkpoint of a step in a folder, which still has the name that Orbax gives it while it is written.
+def write_manifest(folder: epath.Path, step: int) -> None:
+    """Writes the manifest of the checkpoint of a step, which still has the name that Orbax gives it while writing.
 
-    Files in a bucket are sealed by their sizes only: buckets keep hashes themselves.
+    Files in a bucket are listed with their sizes only: buckets keep hashes themselves.
     """
     for checkpoint in folder.iterdir():
         if checkpoint.name.partition(".")[0] == str(step):
             # What lies beside the folders in it Orbax writes later, when the checkpoint is done.
             files = {name: _print_of(checkpoint / name) for name in _names(checkpoint) if "/" in name}
-            write_whole(checkpoint / SEAL, json.dumps({"files": files}).encode())
+            write_whole(checkpoint / MANIFEST, json.dumps({"files": files}).encode())
 
 
-def damage(checkpoint: epath.Path) -> str | None:
+def verify(checkpoint: epath.Path) -> str | None:
     """What is wrong with a finished checkpoint, or None. Reads all of it."""
     try:
-        sealed = json.loads((checkpoint / SEAL).read_text())["files"]
+        files = json.loads(_manifest_of(checkpoint).read_text())["files"]
     except OSError:
-        return f"{SEAL} is missing"
+        return f"{MANIFEST} is missing"
     except (ValueError, KeyError, TypeError):
-        return f"{SEAL} is not readable"
-    for name, (size, digest) in sealed.items():
+        return f"{MANIFEST} is not readable"
+    for name, (size, digest) in files.items():
         file = checkpoint / name
         if not file.exists():
             return f"{name} is missing"
@@ -43,11 +45,16 @@ def damage(checkpoint: epath.Path) -> str | None:
     return None
 
 
-def damaged_newest(folder: epath.Path) -> tuple[dict[int, str], int | None]:
+def _manifest_of(checkpoint: epath.Path) -> epath.Path:
+    earlier = checkpoint / EARLIER_MANIFEST
+    return earlier if earlier.exists() else checkpoint / MANIFEST
+
+
+def find_damaged(folder: epath.Path) -> tuple[dict[int, str], int | None]:
     """What is wrong with each checkpoint that is newer than the newest sound one, and the step of that one."""
     wrong: dict[int, str] = {}
     for step in sorted(finished_steps(folder), reverse=True):
-        reason = damage(folder / str(step))
+        reason = verify(folder / str(step))
         if reason is None:
             return wrong, step
         wrong[step] = reason
@@ -61,22 +68,22 @@ def finished_steps(folder: epath.Path) -> list[int]:
     return [int(path.name) for path in found if ocp.utils.is_checkpoint_finalized(path)]
 
 
-def set_aside(folder: epath.Path, damaged: dict[int, str]) -> None:
-    """Moves damaged checkpoints out of the way, into the folder `damaged` beside their own, and says so."""
+def quarantine(folder: epath.Path, damaged: dict[int, str]) -> None:
+    """Moves damaged checkpoints out of the way, into the folder `quarantine` beside their own, and says so."""
     for step, reason in damaged.items():
-        place = folder.parent / "damaged" / f"{folder.name}-{step}-{uuid.uuid4().hex[:4]}"
-        _move(folder / str(step), place)
-        warn(f"the checkpoint of step {step:,} is damaged ({reason}): it is now {place}, and an older one is used")
+        target = folder.parent / QUARANTINE / f"{folder.name}-{step}-{uuid.uuid4().hex[:4]}"
+        _move(folder / str(step), target)
+        warn(f"the checkpoint of step {step:,} is damaged ({reason}): it is now {target}, and an older one is used")
 
 
-def _move(folder: epath.Path, place: epath.Path) -> None:
+def _move(folder: epath.Path, target: epath.Path) -> None:
     if is_remote(folder):  # where only objects can be moved
         for name in _names(folder):
-            (folder / name).copy(place / name)
+            (folder / name).copy(target / name)
         folder.rmtree()
     else:
-        place.parent.mkdir(exist_ok=True)
-        folder.rename(place)
+        target.parent.mkdir(exist_ok=True)
+        folder.rename(target)
 
 
 def _names(folder: epath.Path, prefix: str = "") -> list[str]:
