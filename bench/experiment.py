@@ -17,7 +17,7 @@ from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh
 from sagan_jax.training.dispatch import StepsFunction, compile_creation, compile_steps
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import TrainStepConfig, build_step_config
+from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 
 ROOT = Path(__file__).parents[1]
 

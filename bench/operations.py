@@ -20,9 +20,8 @@ from experiment import Experiment, open_experiment
 from train_step import matmul_rate
 
 from sagan_jax.models.attention import attend
-from sagan_jax.models.layers import conv2d_same
 from sagan_jax.ops.convolution import conv2d
-from sagan_jax.ops.resampling import conv2d_mean_pool, mean_pool, upsample, upsample_conv2d
+from sagan_jax.ops.resampling import conv2d_mean_pool, conv2d_same, mean_pool, upsample, upsample_conv2d
 
 
 class Operation(NamedTuple):

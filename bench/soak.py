@@ -34,7 +34,7 @@ from sagan_jax.errors import RUN_AGAIN
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.dispatch import compile_creation
-from sagan_jax.training.step import build_step_config
+from sagan_jax.training.step_config import build_step_config
 
 CHANGES = (
     "model.latent_size=8",

@@ -28,7 +28,7 @@ from experiment import Experiment, load_config
 from jax.experimental import topologies
 
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.step import TrainStepConfig
+from sagan_jax.training.step_config import TrainStepConfig
 
 Figures = dict[str, Any]
 

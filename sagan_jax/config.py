@@ -41,6 +41,9 @@ def default_config() -> ConfigDict:
     # What is kept at a largest singular value of 1: "kernels", as the authors do; "kernels and class tables" (gains and
     # biases of the conditional batch norm), as StudioGAN does; or "nothing", as before SAGAN. In D, all kernels are.
     model.generator.spectral_norm = "kernels"
+    # What the blocks' batch norm follows: "labels", a table per norm, as the authors; "shared embedding", linear maps
+    # of one vector per class; or "hierarchical latents", of a piece of the latents as well (both as BigGAN).
+    model.generator.conditioning = "labels"
     model.discriminator = ConfigDict()
     model.discriminator.channels = 64
     model.discriminator.multipliers = ()  # of channels, one per block; empty: the standard list

@@ -27,7 +27,7 @@ from sagan_jax.runtime.randomness import stream  # noqa: E402
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh, to_global  # noqa: E402
 from sagan_jax.training.dispatch import compile_creation, compile_steps  # noqa: E402
 from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
-from sagan_jax.training.step import build_step_config  # noqa: E402
+from sagan_jax.training.step_config import build_step_config  # noqa: E402
 
 
 def load_config(name):

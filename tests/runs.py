@@ -15,7 +15,7 @@ from sagan_jax.config import flat_fields
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.continuation import initial_state
-from sagan_jax.training.step import build_step_config
+from sagan_jax.training.step_config import build_step_config
 
 LIMIT = 240  # seconds
 STARTED = []  # all processes

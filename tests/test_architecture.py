@@ -112,16 +112,16 @@ def test_a_local_block_has_as_many_parameters_as_attention(channels):
 
 def test_a_local_block_stands_where_attention_would():
     _, variables = generator_shapes(generator_architecture(32, 16, (), (), (16,)))
-    assert {name for name in variables["params"] if "_16" in name} == {"block_16", "residual_16"}
+    assert {name for name in variables["params"] if "_16" in name} == {"block_16", "local_block_16"}
     architecture = discriminator_architecture(32, 16, (), (), 8, (16,))
     _, variables = discriminator_shapes(architecture, 32)
-    assert "residual_16" in variables["params"]
+    assert "local_block_16" in variables["params"]
     assert not any("attention" in name for name in variables["params"])
 
 
 def test_a_local_block_begins_as_the_identity_and_sees_five_by_five_positions():
     x = jax.random.normal(jax.random.key(0), (8, 16, 16, 32))
-    block = LocalBlock(LayerConfig())
+    block = LocalBlock(LayerConfig(spectral_norm=()))
     params = block.init(jax.random.key(1), x)["params"]
     assert (block.apply({"params": params}, x) == x).all()
     opened = {"params": params | {"gamma": jnp.ones(())}}

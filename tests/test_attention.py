@@ -8,17 +8,15 @@ import pytest
 from sagan_jax.models import attention
 from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.layers import LayerConfig
-from sagan_jax.models.spectral_norm import normalize_exactly
 
 SHAPE = (2, 6, 6, 16)
 
 
 @pytest.fixture(scope="module")
 def layer():
-    module = SelfAttention(LayerConfig())
+    module = SelfAttention(LayerConfig(spectral_norm=()))
     x = jax.random.normal(jax.random.key(0), SHAPE)
-    variables = module.init(jax.random.key(1), x)
-    return module, {"params": normalize_exactly(variables["params"])}, x
+    return module, module.init(jax.random.key(1), x), x
 
 
 def numpy_attention(params, x):
@@ -46,6 +44,12 @@ def test_matches_plain_numpy(layer):
     expected, weights = numpy_attention(params, x)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(sown["attention_maps"]["weights"], weights, atol=1e-5)
+
+
+def test_all_four_convolutions_are_spectrally_normalised_and_init_returns_no_maps():
+    variables = SelfAttention(LayerConfig()).init(jax.random.key(1), jnp.ones(SHAPE))
+    assert set(variables) == {"params", "spectral_stats"}
+    assert set(variables["spectral_stats"]) == {"query", "key", "value", "output"}
 
 
 def test_starts_as_the_identity(layer):
@@ -93,7 +97,7 @@ def test_layers_of_the_authors_code(layer):
 
 def test_bfloat16_keeps_the_softmax_in_float32(layer):
     _, variables, x = layer
-    module = SelfAttention(LayerConfig(compute_dtype=jnp.bfloat16))
+    module = SelfAttention(LayerConfig(compute_dtype=jnp.bfloat16, spectral_norm=()))
     y, sown = module.apply(variables, x.astype(jnp.bfloat16), mutable=["attention_maps"])
     weights = sown["attention_maps"]["weights"]
     assert (y.dtype, weights.dtype) == (jnp.bfloat16, jnp.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Trainer, load_config
 
-from sagan_jax.models import resampling
+from sagan_jax.ops import resampling
 
 pytestmark = pytest.mark.slow
 

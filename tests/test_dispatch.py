@@ -14,7 +14,7 @@ from sagan_jax.runtime.checkpoint import Checkpoints, SavedCheckpoints
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.dispatch import call_lengths, compile_creation, compile_steps
-from sagan_jax.training.step import build_step_config
+from sagan_jax.training.step_config import build_step_config
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
 

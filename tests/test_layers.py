@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sagan_jax.models.architecture import generator_architecture
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem, GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
-from sagan_jax.models.generator import Generator
+from sagan_jax.models.generator import build_generator
 from sagan_jax.models.layers import Conv, LayerConfig
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.ops.resampling import mean_pool, upsample
@@ -112,11 +111,11 @@ def test_grouped_moments_are_those_of_each_group_alone():
 
 
 def test_standing_statistics_are_those_of_one_large_batch():
-    generator = Generator(generator_architecture(16, 2, (), ()), 3)
+    generator = build_generator(16, num_classes=3, channels=2, attention_resolutions=())
     latents = jax.random.normal(jax.random.key(0), (3, 4, 8))
     labels = jnp.zeros((3, 4), jnp.int32)
     variables = generator.init(jax.random.key(1), latents[0], labels[0], train=True)
-    frozen = {"params": variables["params"]}
+    frozen = {name: variables[name] for name in ("params", "spectral_stats")}
     pooled = standing_statistics([batch_moments(generator, frozen, *b) for b in zip(latents, labels, strict=True)])
     # The first norm sees the same input whichever batch an image is in, so there pooling is exact.
     whole = batch_moments(generator, frozen, latents.reshape(12, 8), labels.reshape(12))

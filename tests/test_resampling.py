@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sagan_jax.models import convolution, resampling
-from sagan_jax.models.layers import conv2d_same
-from sagan_jax.ops.convolution import LAYOUT
-from sagan_jax.ops.resampling import conv2d_mean_pool, max_pool, mean_pool, upsample, upsample_conv2d
+from sagan_jax.ops import cpu, resampling
+from sagan_jax.ops.layout import LAYOUT
+from sagan_jax.ops.resampling import conv2d_mean_pool, conv2d_same, max_pool, mean_pool, upsample, upsample_conv2d
 
 
 def plain_convolve(x, kernel):
@@ -32,7 +31,7 @@ def _both_ways(request, monkeypatch):
 
 @functools.partial(jax.jit, static_argnums=0)
 def derivatives(function, x, kernel, weights):
-    """The value, both gradients, and the derivative of a gradient's length, as a gradient penalty needs it."""
+    """The value, both gradients, the derivative of a gradient's length (a gradient penalty's), and forward mode."""
 
     def loss(x, kernel):
         return jnp.sum(weights * function(x, kernel))
@@ -40,7 +39,9 @@ def derivatives(function, x, kernel, weights):
     def penalty(x, kernel):
         return jnp.sum(jnp.square(jax.grad(lambda x: jnp.sum(jnp.tanh(function(x, kernel))))(x)))
 
-    return function(x, kernel), jax.grad(loss, (0, 1))(x, kernel), jax.grad(penalty, (0, 1))(x, kernel)
+    # Forward mode over reverse mode is a product of a Hessian and a vector.
+    forward = jax.jvp(jax.grad(penalty), (x, kernel), (jnp.cos(x), jnp.sin(kernel)))
+    return function(x, kernel), jax.grad(loss, (0, 1))(x, kernel), jax.grad(penalty, (0, 1))(x, kernel), forward
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -48,7 +49,7 @@ def derivatives(function, x, kernel, weights):
 @pytest.mark.parametrize("limits", [{}, {"MOST_POSITIONS": 40}, {"LARGE_KERNEL": 1}], ids=["", "pieces", "patches"])
 def test_value_and_derivatives_equal_the_plain_form(form, shape, limits, monkeypatch):
     for name, limit in limits.items():
-        monkeypatch.setattr(convolution, name, limit)
+        monkeypatch.setattr(cpu, name, limit)
     function, plain = FORMS[form]
     x, kernel = jax.random.normal(jax.random.key(0), shape), jax.random.normal(jax.random.key(1), (3, 3, shape[-1], 7))
     weights = jax.random.normal(jax.random.key(2), jax.eval_shape(function, x, kernel).shape)
@@ -58,15 +59,19 @@ def test_value_and_derivatives_equal_the_plain_form(form, shape, limits, monkeyp
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_forms_for_other_devices_are_the_same(form, monkeypatch):
+def test_the_forms_for_other_platforms_are_the_same(form):
+    """They are also those under vmap."""
     function, plain = FORMS[form]
-    monkeypatch.setattr(
-        convolution, "_by_platform", lambda cpu, default, *fixed: lambda *arrays: default(*arrays, *fixed)
+    x, kernel = (
+        jax.random.normal(jax.random.key(0), (2, 2, 4, 6, 5)),
+        jax.random.normal(jax.random.key(1), (3, 3, 5, 7)),
     )
-    x, kernel = jax.random.normal(jax.random.key(0), (2, 4, 6, 5)), jax.random.normal(jax.random.key(1), (3, 3, 5, 7))
-    weights = jax.random.normal(jax.random.key(2), jax.eval_shape(function, x, kernel).shape)
+    weights = jax.random.normal(jax.random.key(2), jax.eval_shape(function, x[0], kernel).shape)
     derivatives.clear_cache()
-    found, expected = (derivatives(f, x, kernel, weights) for f in (function, plain))
+    found, expected = (
+        jax.vmap(functools.partial(derivatives, f), in_axes=(0, None, None))(x, kernel, weights)
+        for f in (function, plain)
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()), found, expected)
 
 

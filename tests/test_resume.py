@@ -14,7 +14,7 @@ from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh, replicated
 from sagan_jax.training.continuation import initial_state
 from sagan_jax.training.loop import prepare, train_and_evaluate
-from sagan_jax.training.step import build_step_config
+from sagan_jax.training.step_config import build_step_config
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
 

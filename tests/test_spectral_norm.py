@@ -1,109 +1,165 @@
-"""Spectral norm against numpy's singular value decomposition."""
+"""Spectral norm of the layers against numpy's singular value decomposition, and when it moves."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sagan_jax.models import spectral_norm
-from sagan_jax.models.spectral_norm import (
-    as_matrix,
-    initial_stats,
-    largest_sigma,
-    normalize_exactly,
-    normalize_for_update,
-    normalize_frozen,
-)
+from sagan_jax.models.discriminator import build_discriminator
+from sagan_jax.models.layers import Conv, Dense, Embedding, LayerConfig
+from sagan_jax.models.plain import plain_network, plain_params
+from sagan_jax.models.spectral_norm import as_matrix, largest_sigma, largest_singular_value
 
-SHAPES = {"dense": (12, 30), "conv": (3, 3, 6, 8), "narrow": (20, 1), "twin": (3, 3, 6, 8)}
+CONFIG = LayerConfig(kernel_init=jax.nn.initializers.normal(1.0))
+LAYERS = {
+    "dense": (Dense(30, CONFIG), jnp.ones((2, 12))),
+    "conv": (Conv(8, 3, CONFIG), jnp.ones((2, 4, 4, 6))),
+    "narrow": (Dense(1, CONFIG), jnp.ones((2, 20))),
+    "embedding": (Embedding(10, 6, CONFIG), jnp.array([3, 0])),
+}
+each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
-def random_params(seed=0):
-    keys = jax.random.split(jax.random.key(seed), len(SHAPES))
-    return {
-        name: {"kernel": jax.random.normal(key, shape), "bias": jnp.full(shape[-1], 3.0)}
-        for key, (name, shape) in zip(keys, SHAPES.items(), strict=True)
-    }
+def initialised(name, seed=0):
+    layer, x = LAYERS[name]
+    return layer, x, layer.init(jax.random.key(seed), x)
 
 
 def exact_sigma(kernel):
     return np.linalg.svd(np.asarray(as_matrix(kernel), np.float64), compute_uv=False)[0]
 
 
-def iterated(params, times):
-    stats = initial_stats(params, jax.random.key(1))
-    for _ in range(times):
-        normalized, stats = normalize_for_update(params, stats, 1e-12)
-    return normalized, stats
+def with_kernel(variables, kernel):
+    return variables | {"params": variables["params"] | {"kernel": kernel}}
 
 
-@pytest.mark.parametrize("large", [2**20, 1], ids=["together", "one by one"])
-def test_iterations_converge_to_the_largest_singular_value(monkeypatch, large):
-    monkeypatch.setattr(spectral_norm, "LARGE", large)
-    params = random_params()
-    normalized, stats = iterated(params, 200)
-    for name, layer in params.items():
-        np.testing.assert_allclose(stats[name]["sigma"], exact_sigma(layer["kernel"]), rtol=1e-4)
-        np.testing.assert_allclose(exact_sigma(normalized[name]["kernel"]), 1.0, rtol=1e-4)
+@each_layer
+def test_init_returns_vectors_near_the_singular_ones(name):
+    layer, x, variables = initialised(name)
+    stats, sigma = variables["spectral_stats"], exact_sigma(variables["params"]["kernel"])
+    assert set(stats) == {"u", "sigma"}
+    np.testing.assert_allclose(np.linalg.norm(stats["u"]), 1, rtol=1e-5)
+    assert 0.95 * sigma < stats["sigma"] < 1.0001 * sigma
+    without = layer.clone(config=LayerConfig(spectral_norm=())).init(jax.random.key(0), x)
+    assert set(without) == {"params"}
 
 
-def test_only_kernels_are_divided():
-    params = random_params()
-    for normalized in (
-        iterated(params, 1)[0],
-        normalize_exactly(params),
-        normalize_frozen(params, iterated(params, 1)[1]),
-    ):
-        for name, layer in params.items():
-            np.testing.assert_array_equal(normalized[name]["bias"], layer["bias"])
-            assert normalized[name]["kernel"].shape == layer["kernel"].shape
+@each_layer
+def test_a_mutable_apply_makes_one_step_of_the_power_iteration(name):
+    layer, x, variables = initialised(name)
+    variables["spectral_stats"]["u"] = jnp.full_like(variables["spectral_stats"]["u"], 1).at[0].set(3)
+    y, updated = layer.apply(variables, x, mutable=["spectral_stats"])
+    matrix = np.asarray(as_matrix(variables["params"]["kernel"]), np.float64)
+    u = np.asarray(variables["spectral_stats"]["u"], np.float64)
+    v = matrix @ u / np.linalg.norm(matrix @ u)
+    expected = v @ matrix / np.linalg.norm(v @ matrix)
+    sigma = v @ matrix @ expected
+    np.testing.assert_allclose(updated["spectral_stats"]["u"], expected, atol=1e-5)
+    np.testing.assert_allclose(updated["spectral_stats"]["sigma"], sigma, rtol=1e-5)
+    plain = layer.clone(config=LayerConfig(spectral_norm=()))
+    divided = with_kernel({"params": variables["params"]}, variables["params"]["kernel"] / sigma)
+    np.testing.assert_allclose(y, plain.apply(divided, x), rtol=1e-4, atol=1e-5)
+    # A second call from the same variables is the same: the pieces of an accumulated batch see the same weights.
+    np.testing.assert_array_equal(layer.apply(variables, x, mutable=["spectral_stats"])[0], y)
 
 
-def test_one_update_is_one_step_of_the_power_iteration():
-    params = random_params()
-    _, before = iterated(params, 3)
-    _, after = iterated(params, 4)
-    for name, layer in params.items():
-        matrix = np.asarray(as_matrix(layer["kernel"]), np.float64)
-        u = np.asarray(before[name]["u"], np.float64)
-        v = matrix @ u / np.linalg.norm(matrix @ u)
-        expected = v @ matrix / np.linalg.norm(v @ matrix)
-        np.testing.assert_allclose(after[name]["u"], expected, atol=1e-5)
-        np.testing.assert_allclose(after[name]["sigma"], v @ matrix @ expected, rtol=1e-5)
+@each_layer
+def test_an_immutable_apply_uses_u_as_it_is_and_changes_nothing(name):
+    layer, x, variables = initialised(name)
+    variables["spectral_stats"]["u"] = jnp.full_like(variables["spectral_stats"]["u"], 0.7)
+    y, updated = layer.apply(variables, x, mutable=["batch_stats"])
+    assert "spectral_stats" not in updated
+    kernel = variables["params"]["kernel"]
+    length = np.linalg.norm(np.asarray(as_matrix(kernel), np.float64) @ variables["spectral_stats"]["u"])
+    plain = layer.clone(config=LayerConfig(spectral_norm=()))
+    np.testing.assert_allclose(
+        y, plain.apply(with_kernel({"params": variables["params"]}, kernel / length), x), rtol=1e-4, atol=1e-5
+    )
 
 
-def test_frozen_weights_are_divided_by_the_length_of_their_product_with_u():
-    params = random_params()
-    _, stats = iterated(params, 3)
-    normalized = normalize_frozen(params, stats)
-    for name, layer in params.items():
-        sigma = np.linalg.norm(np.asarray(as_matrix(layer["kernel"]), np.float64) @ stats[name]["u"])
-        np.testing.assert_allclose(normalized[name]["kernel"], layer["kernel"] / sigma, rtol=1e-5)
+@each_layer
+def test_iterations_converge_to_the_largest_singular_value(name):
+    layer, x, variables = initialised(name)
+    step = jax.jit(lambda variables: layer.apply(variables, x, mutable=["spectral_stats"])[1])
+    for _ in range(200):
+        variables = variables | step(variables)
+    sigma = exact_sigma(variables["params"]["kernel"])
+    np.testing.assert_allclose(variables["spectral_stats"]["sigma"], sigma, rtol=1e-4)
 
 
-def test_gradient_is_that_of_the_true_singular_value():
-    params, weights = random_params(), random_params(seed=5)
-    _, stats = iterated(params, 300)
-
-    def product(normalized):
-        return sum(jnp.sum(weights[name]["kernel"] * normalized[name]["kernel"]) for name in SHAPES)
-
-    def through_svd(params):
-        kernels = {name: layer["kernel"] for name, layer in params.items()}
-        return product(
-            {n: {"kernel": k / jnp.linalg.svd(as_matrix(k), compute_uv=False)[0]} for n, k in kernels.items()}
-        )
-
-    found = jax.grad(lambda params: product(normalize_for_update(params, stats, 1e-12)[0]))(params)
-    expected = jax.grad(through_svd)(params)
-    for name in SHAPES:
-        np.testing.assert_allclose(found[name]["kernel"], expected[name]["kernel"], atol=1e-4)
+@pytest.mark.parametrize("mutable", [["spectral_stats"], ["batch_stats"], False])
+def test_without_the_collection_it_fails_loudly(mutable):
+    discriminator = build_discriminator(16, channels=2, attention_resolutions=())
+    images = jnp.zeros((1, 16, 16, 3))
+    params = discriminator.init(jax.random.key(0), images)["params"]
+    with pytest.raises(ValueError, match="block_0/shortcut has no spectral_stats: pass all variables"):
+        discriminator.apply({"params": params}, images, mutable=mutable)
 
 
-def test_exact_normalisation_needs_no_iteration():
-    params = random_params()
-    for layer in normalize_exactly(params).values():
-        np.testing.assert_allclose(exact_sigma(layer["kernel"]), 1.0, rtol=1e-5)
+@each_layer
+def test_the_gradient_is_that_of_the_true_singular_value(name):
+    layer, x, variables = initialised(name)
+    for _ in range(300):
+        variables = variables | layer.apply(variables, x, mutable=["spectral_stats"])[1]
+    plain = layer.clone(config=LayerConfig(spectral_norm=()))
+
+    def loss(y):
+        return jnp.sum(jnp.sin(y))
+
+    def through_svd(kernel):
+        sigma = jnp.linalg.svd(as_matrix(kernel), compute_uv=False)[0]
+        return loss(plain.apply(with_kernel({"params": variables["params"]}, kernel / sigma), x))
+
+    expected = jax.grad(through_svd)(variables["params"]["kernel"])
+    for mutable in (["spectral_stats"], ["batch_stats"]):
+        found = jax.grad(lambda k, m=mutable: loss(layer.apply(with_kernel(variables, k), x, mutable=m)[0]))
+        np.testing.assert_allclose(found(variables["params"]["kernel"]), expected, atol=1e-4)
+
+
+def test_the_vectors_are_constants_in_the_gradient():
+    """Far from convergence: sigma = v^T W u with u and v fixed, whose gradient is v u^T."""
+    layer, x, variables = initialised("dense")
+    u = variables["spectral_stats"]["u"] = jnp.full_like(variables["spectral_stats"]["u"], 30**-0.5)
+    kernel = variables["params"]["kernel"]
+    v = kernel @ u / jnp.linalg.norm(kernel @ u)
+
+    def loss(kernel, variables):
+        return jnp.sum(layer.apply(with_kernel(variables, kernel), x, mutable=["spectral_stats"])[0] ** 2)
+
+    def by_hand(kernel):
+        w = (v @ kernel) / jnp.linalg.norm(v @ kernel)
+        return jnp.sum((x @ (kernel / (v @ kernel @ jax.lax.stop_gradient(w)))) ** 2)
+
+    np.testing.assert_allclose(jax.grad(loss)(kernel, variables), jax.grad(by_hand)(kernel), rtol=1e-3, atol=1e-5)
+
+    def of_stats(u):
+        return loss(kernel, variables | {"spectral_stats": variables["spectral_stats"] | {"u": u}})
+
+    np.testing.assert_array_equal(jax.grad(of_stats)(u), 0)
+
+
+def test_a_whole_network_owns_its_stats_under_jit_and_eval_shape():
+    discriminator = build_discriminator(16, num_classes=3, channels=2, attention_resolutions=(8,))
+    images, labels = jax.random.normal(jax.random.key(0), (4, 16, 16, 3)), jnp.array([0, 1, 2, 0])
+    variables = jax.jit(discriminator.init)(jax.random.key(1), images, labels)
+    assert set(variables) == {"params", "spectral_stats"}
+    shapes = jax.eval_shape(discriminator.init, jax.random.key(1), images, labels)
+    assert jax.tree.structure(shapes) == jax.tree.structure(variables)
+    _, updated = jax.jit(lambda v: discriminator.apply(v, images, labels, mutable=["spectral_stats"]))(variables)
+    assert jax.tree.structure(updated["spectral_stats"]) == jax.tree.structure(variables["spectral_stats"])
+    assert largest_sigma(updated["spectral_stats"]) > 0
+    # Weights divided by exact singular values, in the module without spectral norm, are the same network.
+    for _ in range(100):
+        variables = variables | discriminator.apply(variables, images, labels, mutable=["spectral_stats"])[1]
+    plain = {"params": plain_params(discriminator, variables["params"])}
+    found = plain_network(discriminator).apply(plain, images, labels)
+    np.testing.assert_allclose(found, discriminator.apply(variables, images, labels), rtol=1e-3, atol=1e-4)
+
+
+def test_exact_singular_values_need_no_iteration():
+    for shape in ((12, 30), (3, 3, 6, 8), (20, 1)):
+        kernel = jax.random.normal(jax.random.key(0), shape)
+        np.testing.assert_allclose(largest_singular_value(as_matrix(kernel)), exact_sigma(kernel), rtol=1e-5)
 
 
 def test_largest_sigma_is_over_all_layers():

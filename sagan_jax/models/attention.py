@@ -20,8 +20,8 @@ class SelfAttention(nn.Module):
     convolutions have no bias. `gamma` is 0 at the start: the
     network begins local and learns to look further.
 
-    Where the collection `attention_maps` is mutable, the weights [B, L, M] float32 are
-    stored in it as `weights`; elsewhere that costs nothing.
+    `apply(..., mutable=["attention_maps"])` returns the weights [B, L, M] float32 as `weights` in that collection;
+    otherwise they cost nothing, and `init` does not return them.
 
     Reference: Zhang et al. 2018 (arXiv:1805.08318), equations 1 to 3.
     """
@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
         key_BMK = self._positions(max_pool(self._conv("key", narrow)(x)))
         value_BMV = self._positions(max_pool(self._conv("value", half)(x)))
 
-        if self.is_mutable_collection(COLLECTION):
+        if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
             weights_BLM = attention_weights(query_BLK, key_BMK)
             self.sow(COLLECTION, "weights", weights_BLM, reduce_fn=lambda _, new: new, init_fn=lambda: None)
         attended_BLV = attend(query_BLK, key_BMK, value_BMV)

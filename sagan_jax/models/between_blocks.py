@@ -1,11 +1,14 @@
-"""What stands between the blocks of both networks: attention, or for comparison something local of the same size."""
+"""Layers between the blocks of both networks: attention, or for comparison something local of the same size."""
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 
 from sagan_jax.models.architecture import Architecture
-from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.layers import Conv, LayerConfig
+
+Attention = Callable[..., nn.Module]  # (config, name) -> a module [B, H, W, C] -> [B, H, W, C], as SelfAttention
 
 
 class LocalBlock(nn.Module):
@@ -29,12 +32,14 @@ class LocalBlock(nn.Module):
         return (x + gamma.astype(o.dtype) * o).astype(x.dtype)
 
 
-def after_block(architecture: Architecture, index: int, config: LayerConfig, x: jax.Array) -> jax.Array:
-    """What follows the block of an index, applied to its result x; a part of the module that calls it."""
+def after_block(
+    architecture: Architecture, index: int, config: LayerConfig, attention: Attention, x: jax.Array
+) -> jax.Array:
+    """Applies what follows the block of an index to its result x; part of the compact method that calls it."""
     side = architecture.resolutions[index]
     if architecture.first_of_resolution(index):
         if side in architecture.attention:
-            x = SelfAttention(config, name=f"attention_{side}")(x)
+            x = attention(config, name=f"attention_{side}")(x)
         if side in architecture.local_block:
             x = LocalBlock(config, name=f"local_block_{side}")(x)
     return x

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 
 from sagan_jax.models.conditional_norm import BatchNorm
-from sagan_jax.models.layers import Conv, LayerConfig, conv2d_same
-from sagan_jax.ops.resampling import conv2d_mean_pool, mean_pool, upsample, upsample_conv2d
+from sagan_jax.models.layers import Conv, LayerConfig
+from sagan_jax.ops.resampling import conv2d_mean_pool, conv2d_same, mean_pool, upsample, upsample_conv2d
 
 
 class GeneratorBlock(nn.Module):
@@ -21,12 +21,12 @@ class GeneratorBlock(nn.Module):
     config: LayerConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, labels: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, condition: jax.Array | None, train: bool) -> jax.Array:
         config = self.config
         shortcut = upsample(Conv(self.features, 1, config, name="shortcut")(x))
-        x = nn.relu(BatchNorm(config, self.num_classes, name="norm_0")(x, labels, train=train))
+        x = nn.relu(BatchNorm(config, self.num_classes, name="norm_0")(x, condition, train=train))
         x = Conv(self.features, 3, config, upsample_conv2d, name="conv_0")(x)
-        x = nn.relu(BatchNorm(config, self.num_classes, name="norm_1")(x, labels, train=train))
+        x = nn.relu(BatchNorm(config, self.num_classes, name="norm_1")(x, condition, train=train))
         x = Conv(self.features, 3, config, name="conv_1")(x)
         return x + shortcut
 
@@ -37,8 +37,7 @@ class DiscriminatorBlock(nn.Module):
     The shortcut takes x itself, not ReLU(x): activating it in place is a known slip that
     costs FID. It has a 1x1 convolution wherever the shape changes.
 
-    `inplace_relu` is that slip: of imported weights only, which learned with it; our own training never does
-    this.
+    `inplace_relu` is that slip, for imported weights that were trained with it; our own training never does this.
     """
 
     features: int

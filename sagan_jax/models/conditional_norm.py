@@ -1,10 +1,12 @@
-"""Batch normalisation, and its class-conditional form (Dumoulin et al. 2017, arXiv:1610.07629)."""
+"""Batch normalisation, and its conditional forms (Dumoulin et al. 2017, arXiv:1610.07629)."""
+
+import dataclasses
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.layers import CLASS_TABLES, Embedding, LayerConfig
+from sagan_jax.models.layers import CLASS_TABLES, Dense, Embedding, LayerConfig
 
 COLLECTION = "batch_stats"
 
@@ -12,22 +14,29 @@ COLLECTION = "batch_stats"
 class BatchNorm(nn.Module):
     """Normalises each channel by the moments of the whole batch, then scales and shifts it.
 
-    Under `jax.jit` on a batch sharded over devices the moments are those of the global
-    batch, on any number of devices. With `num_classes` > 0 the gain and bias are those of
-    the sample's class. Both start at exactly 1 and 0 and are not spectrally normalised:
-    that would cap how far apart classes can be. Where `config.normalized` has the class
-    tables, as in StudioGAN (utils/ops.py, ConditionalBatchNorm2d), both are embeddings, and the gain is 1 more.
+    Under `jax.jit` on a batch sharded over devices the moments are those of the global batch, on any number of devices.
 
-    Variables in `batch_stats`: running averages `mean` and `var` [C] float32, used where
-    `train` is False and updated where it is True and the collection is mutable.
+    Gain and bias are parameters [C], or follow from a condition:
+
+    - labels [B] int: those of the image's class, from tables that start at exactly 1 and 0. They are not spectrally
+      normalised, which would cap how far apart classes can be; unless `config.spectral_norm` has the class tables, as
+      in StudioGAN (utils/ops.py, ConditionalBatchNorm2d): then both are embeddings, and the gain is 1 more.
+    - vectors [B, N] float32: linear maps of them, the gain 1 more, as in BigGAN (Brock et al. 2018).
+
+    Variables in `batch_stats`: running averages `mean` and `var` [C] float32, used where `train` is False and updated
+    where it is True and the collection is mutable.
+
+    Attributes:
+      config: dtypes, epsilon, momentum, spectral norm.
+      num_classes: of labels.
     """
 
     config: LayerConfig
     num_classes: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, labels: jax.Array | None = None, *, train: bool) -> jax.Array:
-        """x [B, H, W, C], labels [B] int32 -> [B, H, W, C] in the dtype of x; moments in float32."""
+    def __call__(self, x: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
+        """Maps x [B, H, W, C] to [B, H, W, C] in the dtype of x; moments in float32."""
         channels = x.shape[-1]
         running_mean = self.variable(COLLECTION, "mean", jnp.zeros, (channels,))
         running_var = self.variable(COLLECTION, "var", jnp.ones, (channels,))
@@ -42,30 +51,34 @@ class BatchNorm(nn.Module):
             mean, var = running_mean.value[None], running_var.value[None]
         mean, var = mean[:, None, None, :], var[:, None, None, :]
 
-        if self.num_classes:
-            assert labels is not None
-            scale, bias = self._of_classes(labels, channels)
-        else:
+        if condition is None:
             scale = self.param("scale", nn.initializers.ones, (channels,))
             bias = self.param("bias", nn.initializers.zeros, (channels,))
+        else:
+            maps = self._from_labels if jnp.issubdtype(condition.dtype, jnp.integer) else self._from_vectors
+            scale, bias = (y[:, None, None, :] for y in maps(condition, channels))
         # One multiply and one add per element: y = x * factor + offset.
         factor = scale * jax.lax.rsqrt(var + self.config.batch_norm_epsilon)
         offset = bias - mean * factor
         return (x * factor + offset).astype(x.dtype)
 
-    def _of_classes(self, labels: jax.Array, channels: int) -> tuple[jax.Array, jax.Array]:
-        """Gain and bias of each image, [B, 1, 1, C]."""
-        if CLASS_TABLES in self.config.normalized:
+    def _from_labels(self, labels: jax.Array, channels: int) -> tuple[jax.Array, jax.Array]:
+        """Returns gain and bias of each image, [B, C]."""
+        if CLASS_TABLES in self.config.spectral_norm:
             scale = 1 + Embedding(self.num_classes, channels, self.config, name="scale")(labels)
-            bias = Embedding(self.num_classes, channels, self.config, name="bias")(labels)
-        else:
-            scale = self.param("scale", nn.initializers.ones, (self.num_classes, channels))[labels]
-            bias = self.param("bias", nn.initializers.zeros, (self.num_classes, channels))[labels]
-        return scale[:, None, None, :], bias[:, None, None, :]
+            return scale, Embedding(self.num_classes, channels, self.config, name="bias")(labels)
+        scale = self.param("scale", nn.initializers.ones, (self.num_classes, channels))[labels]
+        return scale, self.param("bias", nn.initializers.zeros, (self.num_classes, channels))[labels]
+
+    def _from_vectors(self, vectors: jax.Array, channels: int) -> tuple[jax.Array, jax.Array]:
+        """Returns gain and bias of each image, [B, C]."""
+        exact = dataclasses.replace(self.config, compute_dtype=jnp.float32)
+        scale = 1 + Dense(channels, exact, use_bias=False, name="scale")(vectors)
+        return scale, Dense(channels, exact, use_bias=False, name="bias")(vectors)
 
 
 def _moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance [groups, C] over images and space, in float32 from one pass over x."""
+    """Computes mean and biased variance [groups, C] over images and space, in float32 from one pass over x."""
     x = x.astype(jnp.float32).reshape(-1, groups, *x.shape[1:])
     mean = jnp.mean(x, axis=(0, 2, 3))
     mean_of_squares = jnp.mean(jnp.square(x), axis=(0, 2, 3))

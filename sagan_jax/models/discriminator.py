@@ -6,10 +6,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.architecture import Architecture
-from sagan_jax.models.between_blocks import after_block
+from sagan_jax.models.architecture import Architecture, discriminator_architecture
+from sagan_jax.models.attention import SelfAttention
+from sagan_jax.models.between_blocks import Attention, after_block
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem
-from sagan_jax.models.layers import Dense, Embedding, LayerConfig
+from sagan_jax.models.inputs import check_images, check_labels
+from sagan_jax.models.layers import DEFAULT_CONFIG, Dense, Embedding, LayerConfig
 
 
 class Discriminator(nn.Module):
@@ -17,9 +19,12 @@ class Discriminator(nn.Module):
 
     Attributes:
       architecture: from `discriminator_architecture`.
-      num_classes: classes of the projection; 0 ignores the labels.
-      config: dtypes, initialiser and epsilons.
+      num_classes: classes of the projection; 0 for an unconditional discriminator, which ignores labels.
+      config: dtypes, initialiser, spectral norm and epsilons.
+      attention: module definition of the attention layers, called with (config, name).
       inplace_relu: whether shortcuts see ReLU(x); of imported weights only, see `DiscriminatorBlock`.
+
+    Variables: `params`, `spectral_stats`; see `spectrally_normalized`, `SelfAttention`.
 
     Reference: discriminator.py of the authors' code; the projection is Miyato & Koyama
     2018 (arXiv:1802.05637), equation 3.
@@ -27,40 +32,70 @@ class Discriminator(nn.Module):
 
     architecture: Architecture
     num_classes: int
-    config: LayerConfig = LayerConfig()
+    config: LayerConfig = DEFAULT_CONFIG
+    attention: Attention = SelfAttention
     inplace_relu: bool = False
 
     @nn.compact
-    def __call__(self, images: jax.Array, labels: jax.Array) -> jax.Array:
-        """Judges images.
+    def __call__(self, images: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+        """Scores images; the larger a logit, the more real the image.
 
         Args:
-          images: [B, H, W, 3] float32 in [-1, 1].
-          labels: [B] int32 in [0, num_classes).
+          images: [B, H, W, 3] floating point in [-1, 1].
+          labels: [B] integers in [0, num_classes); may be None where num_classes is 0.
 
         Returns:
-          logits [B] float32, unnormalised; the larger, the more real.
+          logits [B] float32, unnormalised.
+
+        Raises:
+          ValueError: an argument has a wrong shape or dtype, or variables are missing.
         """
-        widths, resolutions = self.architecture.widths, self.architecture.resolutions
+        config, widths, resolutions = self.config, self.architecture.widths, self.architecture.resolutions
+        check_images(images, 2 * resolutions[0])
+        check_labels(labels, self.num_classes, len(images))
         stem, block = DiscriminatorStem, DiscriminatorBlock
-        if self.config.rematerialize:  # the insides of a block are computed again for its gradients
+        if config.rematerialize:  # the insides of a block are computed again for its gradients
             stem, block = nn.remat(stem), nn.remat(block)
         x = images
         for index, (width, side) in enumerate(zip(widths, resolutions, strict=True)):
             if index == 0:
-                x = stem(width, self.config, name="block_0")(x)
+                x = stem(width, config, name="block_0")(x)
             else:
                 downsample = side < resolutions[index - 1]
-                x = block(width, downsample, self.config, self.inplace_relu, name=f"block_{index}")(x)
-            x = after_block(self.architecture, index, self.config, x)
+                x = block(width, downsample, config, self.inplace_relu, name=f"block_{index}")(x)
+            x = after_block(self.architecture, index, config, self.attention, x)
         features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
         return self._logits(features, labels)
 
-    def _logits(self, features: jax.Array, labels: jax.Array) -> jax.Array:
-        """features [B, C] float32, labels [B] -> logits [B], all in float32."""
+    def _logits(self, features: jax.Array, labels: jax.Array | None) -> jax.Array:
+        """Maps features [B, C] float32 and labels [B] to logits [B], all in float32."""
         exact = dataclasses.replace(self.config, compute_dtype=jnp.float32)
         logits = Dense(1, exact, name="logit")(features)[:, 0]
         if self.num_classes:
+            assert labels is not None  # check_labels
             embedded = Embedding(self.num_classes, features.shape[-1], exact, name="embedding")(labels)
             logits = logits + jnp.sum(features * embedded, axis=-1)
         return logits
+
+
+def build_discriminator(
+    resolution: int,
+    *,
+    num_classes: int = 0,
+    channels: int = 64,
+    multipliers: tuple[int, ...] = (),
+    attention_resolutions: tuple[int, ...] = (32,),
+    local_block_resolutions: tuple[int, ...] = (),
+    final_resolution: int = 4,
+    config: LayerConfig = DEFAULT_CONFIG,
+    attention: Attention = SelfAttention,
+) -> Discriminator:
+    """Builds a discriminator from plain arguments, see `discriminator_architecture` and `Discriminator`.
+
+    Raises:
+      InputError: a ValueError that names the argument.
+    """
+    architecture = discriminator_architecture(
+        resolution, channels, multipliers, attention_resolutions, final_resolution, local_block_resolutions
+    )
+    return Discriminator(architecture, num_classes, config, attention)

@@ -1,8 +1,4 @@
-"""The three layers that hold kernels: dense, convolution and class embedding.
-
-The kernels that they are applied with have been divided by their spectral norms, see spectral_norm.py; not those of a
-network whose kernels are free, which go by another name.
-"""
+"""The three layers that hold kernels: dense, convolution and class embedding, each with its spectral norm."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,8 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.spectral_norm import FREE_KERNEL, KERNEL
-from sagan_jax.ops.convolution import conv2d
+from sagan_jax.models.spectral_norm import spectrally_normalized
+from sagan_jax.ops.resampling import conv2d_same
 
 Initializer = Callable[..., jax.Array]
 XAVIER_UNIFORM: Initializer = nn.initializers.xavier_uniform()
@@ -29,30 +25,31 @@ class LayerConfig:
       compute_dtype: dtype of convolutions and matrix products. Parameters, spectral norm,
         batch-norm moments, softmax and logits are float32 whatever it is.
       kernel_init: initialiser of dense and convolution kernels and of D's class embedding.
+      spectral_norm: what is spectrally normalised; () for plain weights, see models/plain.py.
+      spectral_epsilon: see `spectrally_normalized`.
       batch_norm_epsilon: added to the variance before the root.
       batch_norm_momentum: fraction of the old running average kept at an update.
       rematerialize: keep only what goes from block to block for the gradients, and compute the rest again.
-      ghost_batches: batches in one, each normalised by moments of its own; image i belongs to group i mod this.
-      normalized: what of the network is spectrally normalised.
+      ghost_batches: batches in one, each normalised by moments of its own; image i belongs to batch i mod this.
     """
 
     compute_dtype: Any = jnp.float32
     kernel_init: Initializer = XAVIER_UNIFORM
+    spectral_norm: tuple[str, ...] = (KERNELS,)
+    spectral_epsilon: float = 1e-12
     batch_norm_epsilon: float = 1e-5
     batch_norm_momentum: float = 0.999
     rematerialize: bool = False
     ghost_batches: int = 1
-    normalized: tuple[str, ...] = (KERNELS,)
-
-    @property
-    def kernel_name(self) -> str:
-        """Of the parameters that hold kernels."""
-        return KERNEL if KERNELS in self.normalized else FREE_KERNEL
 
 
-def conv2d_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A convolution of stride 1, x [B, H, W, C], kernel [k, k, C, F] float32, k odd -> [B, H, W, F] in x's dtype."""
-    return conv2d(x, kernel.astype(x.dtype))
+DEFAULT_CONFIG = LayerConfig()
+
+
+def kernel_of(layer: nn.Module, config: LayerConfig, shape: tuple[int, ...]) -> jax.Array:
+    """Returns the parameter `kernel` of a layer, float32, divided by its spectral norm where the config says so."""
+    kernel: jax.Array = layer.param("kernel", config.kernel_init, shape)
+    return spectrally_normalized(layer, kernel, config.spectral_epsilon) if config.spectral_norm else kernel
 
 
 class Dense(nn.Module):
@@ -60,13 +57,15 @@ class Dense(nn.Module):
 
     features: int
     config: LayerConfig
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param(self.config.kernel_name, self.config.kernel_init, (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
         dtype = self.config.compute_dtype
-        return x.astype(dtype) @ kernel.astype(dtype) + bias.astype(dtype)
+        y = x.astype(dtype) @ kernel_of(self, self.config, (x.shape[-1], self.features)).astype(dtype)
+        if self.use_bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
+        return y
 
 
 class Conv(nn.Module):
@@ -74,9 +73,9 @@ class Conv(nn.Module):
 
     Attributes:
       features, kernel_size: of the kernel, [kernel_size, kernel_size, C, features].
-      config: see there.
-      operation: what is done with images in the compute dtype and the float32 kernel: `conv2d_same`, which keeps the
-        side, or `upsample_conv2d` or `conv2d_mean_pool`, which double and halve it.
+      config: dtypes, initialiser, spectral norm.
+      operation: applied to images in the compute dtype and the float32 kernel: `conv2d_same`, which keeps the side, or
+        `upsample_conv2d` or `conv2d_mean_pool`, which double and halve it.
       use_bias: whether a number per feature is added.
     """
 
@@ -88,8 +87,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param(self.config.kernel_name, self.config.kernel_init, shape)
+        kernel = kernel_of(self, self.config, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
         x = self.operation(x.astype(self.config.compute_dtype), kernel)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
@@ -97,7 +95,7 @@ class Conv(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Table of one vector per class, always normalised, labels [B] int32 -> [B, features] float32."""
+    """Table of one vector per class, labels [B] int32 -> [B, features] float32."""
 
     num_classes: int
     features: int
@@ -105,4 +103,4 @@ class Embedding(nn.Module):
 
     @nn.compact
     def __call__(self, labels: jax.Array) -> jax.Array:
-        return self.param(KERNEL, self.config.kernel_init, (self.num_classes, self.features))[labels]
+        return kernel_of(self, self.config, (self.num_classes, self.features))[labels]

@@ -1,31 +1,52 @@
-"""Any trained generator as a plain one: what was spectrally normalised while it learned is worked into its weights."""
+"""Trained networks as plain ones: spectral norm worked into their weights, exactly."""
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
-import flax
+import flax.traverse_util
+import jax
 
+from sagan_jax.models.conditioning import ClassLabels
+from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
-from sagan_jax.models.layers import LayerConfig
-from sagan_jax.models.spectral_norm import FREE_KERNEL, KERNEL, normalize_exactly
+from sagan_jax.models.layers import CLASS_TABLES
+from sagan_jax.models.spectral_norm import as_matrix, largest_singular_value
 
 Tree = Any  # nested dicts of arrays
+Network = TypeVar("Network", Generator, Discriminator)
 
 
-def plain_generator(generator: Generator) -> Generator:
-    """The module that takes `plain_params`; it makes the same images."""
-    return generator.clone(config=dataclasses.replace(generator.config, normalized=LayerConfig.normalized))
+def plain_network(network: Network) -> Network:
+    """Returns the module that takes `plain_params`: the same one without spectral norm."""
+    return network.clone(config=dataclasses.replace(network.config, spectral_norm=()))
 
 
-def plain_params(params: Tree) -> Tree:
-    """Weights as they are applied, by the names of the plain module.
+def plain_params(network: Generator | Discriminator, params: Tree) -> Tree:
+    """Divides each kernel that is spectrally normalised by its exact largest singular value.
 
-    What is normalised is divided by its exact largest singular value. Normalised class tables become gains and biases.
+    For weights that no power iteration has followed, such as an average. Normalised class tables become gains and
+    biases.
+
+    Args:
+      network: that the weights belong to, with spectral norm.
+      params: its `params`.
+
+    Returns:
+      `params` of `plain_network(network)`.
     """
+    if not network.config.spectral_norm:
+        return params
+    tables = CLASS_TABLES in network.config.spectral_norm and getattr(network, "conditioning", None) is ClassLabels
     plain = {}
-    for (*layer, name), value in flax.traverse_util.flatten_dict(normalize_exactly(params)).items():
-        if name == KERNEL and layer[-1] in ("scale", "bias"):
-            plain[tuple(layer)] = 1 + value if layer[-1] == "scale" else value
+    for (*layer, name), value in flax.traverse_util.flatten_dict(params).items():
+        if name != "kernel":
+            plain[*layer, name] = value
+        elif tables and layer[-1] in ("scale", "bias"):
+            plain[tuple(layer)] = _divided(value) + (layer[-1] == "scale")
         else:
-            plain[*layer, KERNEL if name == FREE_KERNEL else name] = value
+            plain[*layer, name] = _divided(value)
     return flax.traverse_util.unflatten_dict(plain)
+
+
+def _divided(kernel: jax.Array) -> jax.Array:
+    return kernel / largest_singular_value(as_matrix(kernel))

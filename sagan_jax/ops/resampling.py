@@ -8,7 +8,8 @@ same function, up to rounding, with 16 products where there were 36.
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.ops.convolution import conv2d, conv_transpose2d, fewer_positions
+from sagan_jax.ops.convolution import conv2d, conv_transpose2d
+from sagan_jax.ops.layout import fewer_positions
 
 # Of a batch at the lower resolution; for fewer, making the larger kernel costs more than it saves.
 FEWEST_POSITIONS = 256
@@ -31,22 +32,27 @@ def max_pool(x: jax.Array) -> jax.Array:
     return _squares(x).max(axis=(2, 4))
 
 
+def conv2d_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolves with stride 1 in the dtype of x, [B, H, W, C], [k, k, C, F] float32, k odd -> [B, H, W, F]."""
+    return conv2d(x, kernel.astype(x.dtype))
+
+
 def upsample_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """conv2d(upsample(x), kernel) in the dtype of x, [B, H, W, C], [3, 3, C, F] float32 -> [B, 2H, 2W, F]."""
+    """Computes conv2d(upsample(x), kernel) in the dtype of x, [B, H, W, C], [3, 3, C, F] float32 -> [B, 2H, 2W, F]."""
     if fewer_positions(x, FEWEST_POSITIONS):
         return conv2d(upsample(x), kernel.astype(x.dtype))
     return conv_transpose2d(x, folded_kernel(kernel).astype(x.dtype))
 
 
 def conv2d_mean_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """mean_pool(conv2d(x, kernel)) in the dtype of x, [B, 2H, 2W, C], [3, 3, C, F] float32 -> [B, H, W, F]."""
+    """Computes mean_pool(conv2d(x, kernel)) in the dtype of x, [B, 2H, 2W, C], [3, 3, C, F] float32 -> [B, H, W, F]."""
     if fewer_positions(x, 4 * FEWEST_POSITIONS):
         return mean_pool(conv2d(x, kernel.astype(x.dtype)))
     return conv2d(x, (folded_kernel(kernel) / 4).astype(x.dtype), 2)
 
 
 def folded_kernel(kernel: jax.Array) -> jax.Array:
-    """The sum of a kernel [3, 3, C, F] at the four places that it can take in [4, 4, C, F]."""
+    """Sums a kernel [3, 3, C, F] over its four positions in [4, 4, C, F]."""
     for axis in (0, 1):
         before, after = [(0, 0)] * kernel.ndim, [(0, 0)] * kernel.ndim
         before[axis], after[axis] = (1, 0), (0, 1)

@@ -59,13 +59,16 @@ class Card:
 
     def build_generator(self) -> Generator:
         """The module, in float32."""
-        return Generator(self.generator, self.num_classes, LayerConfig(batch_norm_epsilon=self.batch_norm_epsilon))
+        config = LayerConfig(spectral_norm=(), batch_norm_epsilon=self.batch_norm_epsilon)
+        return Generator(self.generator, self.num_classes, config)
 
     def build_discriminator(self) -> Discriminator | None:
         """The module, in float32, if there is one."""
         if self.discriminator is None:
             return None
-        return Discriminator(self.discriminator, self.num_classes, inplace_relu=self.inplace_relu)
+        return Discriminator(
+            self.discriminator, self.num_classes, LayerConfig(spectral_norm=()), inplace_relu=self.inplace_relu
+        )
 
 
 def card_to_json(card: Card) -> str:

@@ -15,7 +15,7 @@ from sagan_jax.data.transforms import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
-from sagan_jax.models.plain import plain_generator, plain_params
+from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import image_sharding, put_global, replicated, shard_batch
@@ -45,14 +45,14 @@ class Sampler:
         standing_batches: int,
         call_size: int | None = None,
     ):
-        self.generator = plain_generator(generator)
+        self.generator = plain_network(generator)
         self.prior = prior
         self.batch_size = batch_size
         self.call_size = call_size or batch_size
         self.standing_batches = standing_batches
         self.mesh = mesh
         sharded, whole = image_sharding(mesh), replicated(mesh)
-        self._normalize = jax.jit(plain_params, out_shardings=whole)
+        self._normalize = jax.jit(functools.partial(plain_params, generator), out_shardings=whole)
         self._moments = jax.jit(self._random_batch_moments, out_shardings=whole)
         self._images = jax.jit(self._apply, in_shardings=(whole, sharded, sharded), out_shardings=whole)
         self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, sharded, sharded), out_shardings=whole)

@@ -12,7 +12,7 @@ from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.workdir import check_settings, save_settings
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import TrainStepConfig
+from sagan_jax.training.step_config import TrainStepConfig
 from sagan_jax.training.validation import free_fields
 
 

@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.residency import real_batch
 from sagan_jax.runtime.sharding import batch_sharding, replicate, replicated, shard_batch, state_shardings
-from sagan_jax.training.accumulation import loop
 from sagan_jax.training.state import TrainState, create_state
-from sagan_jax.training.step import Metrics, TrainStepConfig, train_step
+from sagan_jax.training.step import Metrics, train_step
+from sagan_jax.training.step_config import TrainStepConfig
+from sagan_jax.training.update import loop
 
 StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], tuple[TrainState, Metrics]]
 

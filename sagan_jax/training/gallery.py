@@ -1,5 +1,7 @@
 """What one looks at while a network learns: a sheet of samples, and where some of them attend."""
 
+import functools
+
 import jax
 import numpy as np
 from etils import epath
@@ -7,7 +9,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.data.overview import class_examples
 from sagan_jax.data.source import ImageSource, ImageStream
-from sagan_jax.models.spectral_norm import normalize_exactly
+from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import put_global, replicated
@@ -51,9 +53,10 @@ class Gallery:
         self._labels = np.repeat(row_labels, self._columns)
         self._source = source
         self._row_labels = row_labels
-        self._discriminator = build_networks(config).discriminator
+        discriminator = build_networks(config).discriminator
+        self._discriminator = plain_network(discriminator)
         self._whole = replicated(sampler.mesh)
-        self._normalize = jax.jit(normalize_exactly, out_shardings=self._whole)
+        self._normalize = jax.jit(functools.partial(plain_params, discriminator), out_shardings=self._whole)
         self._discriminate = jax.jit(discriminate, static_argnums=0, out_shardings=self._whole)
 
     def draw_real(self) -> epath.Path | None:

@@ -30,7 +30,7 @@ from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.reports import Reports
 from sagan_jax.training.run import Run
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import build_step_config
+from sagan_jax.training.step_config import build_step_config
 from sagan_jax.training.validation import validate_config
 
 

@@ -1,4 +1,4 @@
-"""Adversarial losses by name; each maps logits [B] float32 to a scalar."""
+"""Adversarial losses by name, each from logits [B] float32 to a scalar, and penalties that are added to them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,19 +8,59 @@ import jax.numpy as jnp
 
 from sagan_jax.errors import InputError
 
+LazyLogits = Callable[[], jax.Array]
+
 
 class AdversarialLoss(NamedTuple):
     """A pair of losses.
 
     Attributes:
       discriminator: (real_logits [B], fake_logits [B]) -> [].
-      generator: fake_logits [B] -> [].
-      boundary: logit above which an image counts as judged real.
+      generator: (fake_logits [B], real_logits) -> []. `real_logits()` returns the logits [B] of the real images of the
+        last discriminator update, for relativistic losses; they are computed only where it is called.
+      boundary: logit above which an image counts as scored real.
     """
 
     discriminator: Callable[[jax.Array, jax.Array], jax.Array]
-    generator: Callable[[jax.Array], jax.Array]
+    generator: Callable[[jax.Array, LazyLogits], jax.Array]
     boundary: float = 0.0
+
+
+class PenaltyInputs(NamedTuple):
+    """What a penalty may need, of one piece of the batch of an update.
+
+    Attributes:
+      real_images, fake_images: [B, H, W, 3] float32, as the discriminator sees them, so augmented.
+      real_labels, fake_labels: [B] int32.
+      real_logits: `real_logits()` returns [B]; in the generator's update computed only where it is called.
+      fake_logits: [B].
+      discriminate: (images, labels) -> logits [B], with the weights of this update.
+      number: [] int32, updates of this network before this one.
+      key: for random numbers, another one for every piece.
+    """
+
+    real_images: jax.Array
+    real_labels: jax.Array
+    fake_images: jax.Array
+    fake_labels: jax.Array
+    real_logits: LazyLogits
+    fake_logits: jax.Array
+    discriminate: Callable[[jax.Array, jax.Array], jax.Array]
+    number: jax.Array
+    key: jax.Array
+
+
+class Penalty(NamedTuple):
+    """A term that is added to the losses and logged as `d_NAME` and `g_NAME`.
+
+    Attributes:
+      name: for the metrics.
+      discriminator, generator: of the loss of which network, `PenaltyInputs` -> []; None adds nothing.
+    """
+
+    name: str
+    discriminator: Callable[[PenaltyInputs], jax.Array] | None = None
+    generator: Callable[[PenaltyInputs], jax.Array] | None = None
 
 
 def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
@@ -34,7 +74,7 @@ def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.A
     return jnp.mean(jax.nn.relu(1 - real_logits)) + jnp.mean(jax.nn.relu(1 + fake_logits))
 
 
-def hinge_generator(fake_logits: jax.Array) -> jax.Array:
+def hinge_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
     """-mean fake. Reference: Zhang et al. 2018, equation 4."""
     return -jnp.mean(fake_logits)
 
@@ -47,7 +87,7 @@ def non_saturating_discriminator(real_logits: jax.Array, fake_logits: jax.Array)
     return jnp.mean(jax.nn.softplus(-real_logits)) + jnp.mean(jax.nn.softplus(fake_logits))
 
 
-def non_saturating_generator(fake_logits: jax.Array) -> jax.Array:
+def non_saturating_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
     """-mean log D(fake). Reference: Goodfellow et al. 2014, section 3."""
     return jnp.mean(jax.nn.softplus(-fake_logits))
 
@@ -57,7 +97,7 @@ def least_squares_discriminator(real_logits: jax.Array, fake_logits: jax.Array) 
     return (jnp.mean(jnp.square(real_logits - 1)) + jnp.mean(jnp.square(fake_logits))) / 2
 
 
-def least_squares_generator(fake_logits: jax.Array) -> jax.Array:
+def least_squares_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
     """mean (fake - 1)^2 / 2. Reference: Mao et al. 2017, equation 9."""
     return jnp.mean(jnp.square(fake_logits - 1)) / 2
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.errors import InputError
 from sagan_jax.models.architecture import discriminator_architecture, generator_architecture
+from sagan_jax.models.conditioning import ClassLabels, HierarchicalLatents, SharedEmbedding
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import CLASS_TABLES, KERNELS, XAVIER_UNIFORM, LayerConfig
@@ -18,6 +19,11 @@ INITIALIZERS = {
     "orthogonal": nn.initializers.orthogonal(),
 }
 NORMALIZED = {"kernels": (KERNELS,), "kernels and class tables": (KERNELS, CLASS_TABLES), "nothing": ()}
+CONDITIONING = {
+    "labels": ClassLabels,
+    "shared embedding": SharedEmbedding,
+    "hierarchical latents": HierarchicalLatents,
+}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -38,11 +44,12 @@ def build_networks(config: ConfigDict) -> Networks:
     layer_config = LayerConfig(
         compute_dtype=_choice(DTYPES, "model.compute_dtype", model.compute_dtype),
         kernel_init=_choice(INITIALIZERS, "model.init", model.init),
+        spectral_epsilon=model.spectral_epsilon,
         batch_norm_epsilon=model.batch_norm_epsilon,
         batch_norm_momentum=model.batch_norm_momentum,
         rematerialize=model.rematerialize,
     )
-    normalized = _choice(NORMALIZED, "model.generator.spectral_norm", model.generator.spectral_norm)
+    spectral_norm = _choice(NORMALIZED, "model.generator.spectral_norm", model.generator.spectral_norm)
     generator = generator_architecture(
         resolution,
         model.generator.channels,
@@ -59,7 +66,12 @@ def build_networks(config: ConfigDict) -> Networks:
         model.discriminator.local_block,
     )
     return Networks(
-        Generator(generator, model.num_classes, dataclasses.replace(layer_config, normalized=normalized)),
+        Generator(
+            generator,
+            model.num_classes,
+            dataclasses.replace(layer_config, spectral_norm=spectral_norm),
+            conditioning=_choice(CONDITIONING, "model.generator.conditioning", model.generator.conditioning),
+        ),
         Discriminator(discriminator, model.num_classes, layer_config),
     )
 

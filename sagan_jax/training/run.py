@@ -21,7 +21,7 @@ from sagan_jax.training.continuation import settings_are_there, write_settings
 from sagan_jax.training.evaluation import Evaluator
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import TrainStepConfig
+from sagan_jax.training.step_config import TrainStepConfig
 
 
 @dataclasses.dataclass(frozen=True)

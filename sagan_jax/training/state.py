@@ -1,6 +1,5 @@
 """What a run is made of between two steps: arrays only, no functions or keys."""
 
-import dataclasses
 from typing import Any
 
 import flax
@@ -10,7 +9,6 @@ import optax
 
 from sagan_jax.models.generator import IMAGE_CHANNELS
 from sagan_jax.models.latent_prior import LatentPrior
-from sagan_jax.models.spectral_norm import initial_stats, normalize_frozen
 from sagan_jax.runtime.randomness import named
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.optimizers import Optimizers
@@ -33,6 +31,11 @@ class NetworkState:
     spectral_stats: Tree
     batch_stats: Tree
     opt_state: Tree
+
+    @property
+    def variables(self) -> dict[str, Tree]:
+        """What `Module.apply` takes."""
+        return {"params": self.params, "spectral_stats": self.spectral_stats, "batch_stats": self.batch_stats}
 
 
 @flax.struct.dataclass
@@ -60,37 +63,24 @@ def create_state(networks: Networks, optimizers: Optimizers, prior: LatentPrior,
     discriminator = networks.discriminator.init(named(key, "discriminator"), images, labels)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        generator=_network_state(generator, optimizers.generator, named(key, "generator's singular vectors")),
-        discriminator=_network_state(
-            discriminator, optimizers.discriminator, named(key, "discriminator's singular vectors")
-        ),
+        generator=_network_state(generator, optimizers.generator),
+        discriminator=_network_state(discriminator, optimizers.discriminator),
         # A copy, so that no two leaves share a buffer when the state is donated.
         ema_params=jax.tree.map(jnp.copy, generator["params"]),
     )
 
 
-def _network_state(variables: Tree, optimizer: optax.GradientTransformation, key: jax.Array) -> NetworkState:
+def _network_state(variables: Tree, optimizer: optax.GradientTransformation) -> NetworkState:
     return NetworkState(
         params=variables["params"],
-        spectral_stats=initial_stats(variables["params"], key),
+        spectral_stats=variables.get("spectral_stats", {}),
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
     )
 
 
-def frozen_variables(network: NetworkState) -> dict[str, Tree]:
-    """What `Module.apply` takes to use a network without changing it."""
-    return {"params": normalize_frozen(network.params, network.spectral_stats), "batch_stats": network.batch_stats}
-
-
-def apply_gradients(network: NetworkState, gradients: Tree, optimizer: optax.GradientTransformation) -> NetworkState:
-    """The network after one update of its optimiser."""
-    updates, opt_state = optimizer.update(gradients, network.opt_state, network.params)
-    return dataclasses.replace(network, params=optax.apply_updates(network.params, updates), opt_state=opt_state)
-
-
 def attention_gammas(state: TrainState) -> dict[str, jax.Array]:
-    """Every attention layer's gamma, as `g_gamma_32`, and local block's, as `g_gamma_residual_32`."""
+    """Returns every attention layer's gamma, as `g_gamma_32`, and local block's, as `g_gamma_local_block_32`."""
     gammas = {}
     for prefix, params in (("g", state.generator.params), ("d", state.discriminator.params)):
         for path, value in flax.traverse_util.flatten_dict(params).items():

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
-from sagan_jax.models.spectral_norm import normalize_exactly
+from sagan_jax.models.plain import plain_params
 from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
 from sagan_jax.sampling.card import Card
@@ -17,7 +17,7 @@ from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.evaluation import BEST, FOLDER
-from sagan_jax.training.step import build_step_config
+from sagan_jax.training.step_config import build_step_config
 
 NEWEST, CHECKPOINTS = "newest", "checkpoints"
 
@@ -74,7 +74,7 @@ def open_trained(
     )
     variables = sampler.freeze(state.ema_params, config.seed)
     discriminator_variables = (
-        {"params": jax.jit(normalize_exactly)(state.discriminator.params)} if with_discriminator else None
+        {"params": plain_params(networks.discriminator, state.discriminator.params)} if with_discriminator else None
     )
     return Model(
         card, sampler, variables, card.build_discriminator() if with_discriminator else None, discriminator_variables

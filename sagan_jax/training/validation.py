@@ -9,7 +9,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.renamed import CONFIG_FIELDS
 from sagan_jax.training.divergence import CHOICES as ON_NAN
 from sagan_jax.training.evaluation import check_evaluation
-from sagan_jax.training.step import build_step_config
+from sagan_jax.training.step_config import build_step_config
 
 AT_LEAST_ONE = (
     "data.read_threads",

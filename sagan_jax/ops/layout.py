@@ -1,0 +1,18 @@
+"""How images and kernels lie in memory, and questions about their shapes."""
+
+import math
+
+import jax
+from jax.export import is_symbolic_dim
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def flip_kernel(kernel: jax.Array) -> jax.Array:
+    """Returns the kernel of the adjoint, [k, k, C, F] -> [k, k, F, C]."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def fewer_positions(x: jax.Array, number: int) -> bool:
+    """Returns whether x [B, H, W, ...] has fewer positions than `number`; False where B is symbolic (jax.export)."""
+    return not is_symbolic_dim(x.shape[0]) and math.prod(x.shape[:3]) < number
