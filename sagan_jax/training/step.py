@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from sagan_jax.data.batch import Batch
-from sagan_jax.data.transforms import random_flip, to_signed_float
+from sagan_jax.data.batch import Batch, random_flip, to_signed_float
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import largest_sigma, normalize_for_update
 from sagan_jax.runtime.randomness import named
