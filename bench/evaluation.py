@@ -76,7 +76,7 @@ def measure_evaluation(flags: argparse.Namespace) -> dict[str, Any]:
     if flags.weights:
         extractor = open_extractor(flags.features, flags.weights, "legacy", no_images, 0)
     class_names = [str(label) for label in range(config.model.num_classes)]
-    source = ArrayImages("real", class_names, *no_images(0))
+    source = ArrayImages("real", *no_images(0), class_names)
 
     def measured(count: int, seed: int, real: Real | None) -> tuple[Any, float]:
         generated = generated_images(sampler, variables, count, seed, labelled=True)

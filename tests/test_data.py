@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from conftest import tiny_config
 
+from sagan_jax.data.batch import random_flip, to_signed_float, to_uint8
 from sagan_jax.data.digits import Digits
 from sagan_jax.data.order import BalancedOrder, EpochOrder
 from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
 from sagan_jax.data.residency import check_residency, load_all, open_feed, real_batch, stays_on_device
 from sagan_jax.data.source import class_counts, class_frequencies
-from sagan_jax.data.transforms import random_flip, to_signed_float, to_uint8
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.sharding import make_mesh
 

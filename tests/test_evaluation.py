@@ -18,12 +18,13 @@ from PIL import Image, ImageFilter
 from sagan_jax.config import default_config
 from sagan_jax.data.arrays import ArrayImages
 from sagan_jax.data.digits import Digits
+from sagan_jax.data.pipeline import read_batches
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation import comparison
 from sagan_jax.evaluation.comparison import Real, compare, extractor_for, neighbour_sheet, real_images
 from sagan_jax.evaluation.comparison import samples_of as samples
-from sagan_jax.evaluation.image_sets import open_real, open_samples, random_order, read_batches
+from sagan_jax.evaluation.image_sets import open_real, open_samples, random_order
 from sagan_jax.evaluation.record import read_evaluation
 from sagan_jax.evaluation.reference import read_statistics, reference_features
 from sagan_jax.evaluation.warnings import warnings_of
@@ -40,8 +41,8 @@ TRAIN, TEST = np.arange(0, 1797, 2), np.arange(1, 1797, 2)
 
 
 def part(indices, images=None):
-    return ArrayImages("part", DIGITS.class_names, (DIGITS.images if images is None else images)[indices],
-                       DIGITS.labels[indices])  # fmt: skip
+    images = DIGITS.images if images is None else images
+    return ArrayImages("part", images[indices], DIGITS.labels[indices], DIGITS.class_names)
 
 
 @pytest.fixture(scope="module")
@@ -396,12 +397,12 @@ def test_samples_pass_unchanged_with_the_labels_of_their_folders(tmp_path):
 
 
 def test_numbered_classes_stand_for_named_ones():
-    numbered = ArrayImages("npz", "01", np.zeros((2, 8, 8, 3), np.uint8), np.array([1, 0], np.int32))
-    named = ArrayImages("real", ("cat", "dog"), np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1], np.int32))
+    numbered = ArrayImages("npz", np.zeros((2, 8, 8, 3), np.uint8), np.array([1, 0], np.int32), "01")
+    named = ArrayImages("real", np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1], np.int32), ("cat", "dog"))
     _, labels = next(samples(numbered, named, 8).batches())
     assert sorted(labels) == [0, 1]
     assert samples(numbered, named, 8).labelled
-    three = ArrayImages("npz", "012", np.zeros((3, 8, 8, 3), np.uint8), np.arange(3, dtype=np.int32))
+    three = ArrayImages("npz", np.zeros((3, 8, 8, 3), np.uint8), np.arange(3, dtype=np.int32), "012")
     with pytest.raises(InputError, match="of the class 2, which the real ones lack"):
         samples(three, named, 8)
 

@@ -15,7 +15,7 @@ from sagan_jax.evaluation.scores import scores_of
 from sagan_jax.features.extraction import extract_features
 from sagan_jax.features.extractor import inception_extractor
 from sagan_jax.features.inception_weights import inception_params
-from sagan_jax.metrics.frechet import frechet_distance_of_few
+from sagan_jax.metrics.frechet import frechet_distance_of_features
 from sagan_jax.metrics.inception import SIDE, Inception, normalised
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.weights.files import read_weights
@@ -79,8 +79,8 @@ def test_an_extractor_resizes_scales_and_taps():
             size = np.abs(expected[tap]).max()
             np.testing.assert_allclose(kind / size, expected[tap] / size, atol=1e-3)
     found = {score.name: score.value for score in scores_of(extractor, real, fake, classes=False)}
-    assert found["FID"] == pytest.approx(frechet_distance_of_few(*(tap["2048"] for tap in taps)), rel=1e-3)
-    assert found["sFID"] == pytest.approx(frechet_distance_of_few(*(tap["spatial"] for tap in taps)), rel=1e-3)
+    assert found["FID"] == pytest.approx(frechet_distance_of_features(*(tap["2048"] for tap in taps)), rel=1e-3)
+    assert found["sFID"] == pytest.approx(frechet_distance_of_features(*(tap["spatial"] for tap in taps)), rel=1e-3)
 
 
 def enlarged(images):

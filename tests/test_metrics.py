@@ -7,7 +7,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sagan_jax.metrics import neighbours
-from sagan_jax.metrics.frechet import frechet_distance, frechet_distance_of_few, intra_class_distances
+from sagan_jax.metrics.frechet import frechet_distance, frechet_distance_of_features, intra_class_distances
 from sagan_jax.metrics.inception_score import inception_score
 from sagan_jax.metrics.kernel_distance import kernel_distance
 from sagan_jax.metrics.label_accuracy import LinearClassifier, held_out_accuracy
@@ -179,10 +179,10 @@ def test_fidelity_tells_dropped_modes_from_noise():
 
 
 @pytest.mark.parametrize(("n", "m"), [(7, 5), (5, 40), (60, 80)])
-def test_frechet_distance_of_few_equals_that_of_the_moments(n, m):
+def test_frechet_distance_of_features_equals_that_of_the_moments(n, m):
     random = np.random.default_rng(n)
     x, y = random.normal(size=(n, 20)), random.normal(1, 2, size=(m, 20))
-    assert frechet_distance_of_few(x, y) == pytest.approx(frechet_distance(moments_of(x), moments_of(y)), rel=1e-6)
+    assert frechet_distance_of_features(x, y) == pytest.approx(frechet_distance(moments_of(x), moments_of(y)), rel=1e-6)
 
 
 def test_linear_classifier_is_that_of_scikit_learn():

@@ -1,26 +1,35 @@
-"""Data sets that lie in memory."""
+"""Data sets in memory."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from sagan_jax.data.source import ONE_CLASS, ImageSource
 
-class ArrayImages:
-    """An `ImageSource` of arrays.
+
+class ArrayImages(ImageSource):
+    """An `ImageSource` over arrays.
 
     Args:
-      name: what the log calls it.
-      class_names: one per label, in label order.
+      name: see `ImageSource`.
       images: [N, H, W, 3] uint8.
-      labels: [N] int32.
+      labels: [N] int32; without them all images are of one class.
+      class_names: one per label, in label order.
     """
 
-    def __init__(self, name: str, class_names: Sequence[str], images: np.ndarray, labels: np.ndarray):
+    labels: np.ndarray
+
+    def __init__(
+        self,
+        name: str,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        class_names: Sequence[str] = ONE_CLASS,
+    ):
         self.name = name
-        self.class_names = tuple(class_names)
         self.images = images
-        self.labels = labels
+        self.labels = np.zeros(len(images), np.int32) if labels is None else labels
+        self.class_names = tuple(class_names)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -28,10 +37,3 @@ class ArrayImages:
     def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `ImageSource.load`."""
         return self.images[indices], self.labels[indices]
-
-    def content_hash(self) -> str:
-        """See `ImageSource.content_hash`."""
-        digest = hashlib.sha256(f"{self.images.shape} {self.class_names}".encode())
-        digest.update(np.ascontiguousarray(self.images).data)
-        digest.update(self.labels.tobytes())
-        return digest.hexdigest()

@@ -11,15 +11,19 @@ LEVELS = 16  # grey values run from 0 to this
 
 
 class Digits(ArrayImages):
-    """All digits, resized once."""
+    """The digits as RGB images, resized once by Pillow's bicubic filter.
+
+    Args:
+      resolution: side in pixels.
+    """
 
     def __init__(self, resolution: int):
         grey, labels = load_digits(return_X_y=True)
         grey = np.round(grey.reshape(-1, SIDE, SIDE) * (255 / LEVELS)).astype(np.uint8)
-        images = np.stack([_enlarge(image, resolution) for image in grey])
-        super().__init__("digits", [str(digit) for digit in range(10)], images, labels.astype(np.int32))
+        images = np.stack([_resized_rgb(image, resolution) for image in grey])
+        super().__init__("digits", images, labels.astype(np.int32), [str(digit) for digit in range(10)])
 
 
-def _enlarge(grey: np.ndarray, resolution: int) -> np.ndarray:
+def _resized_rgb(grey: np.ndarray, resolution: int) -> np.ndarray:
     image = Image.fromarray(grey).resize((resolution, resolution), Image.Resampling.BICUBIC)
     return np.asarray(image.convert("RGB"))

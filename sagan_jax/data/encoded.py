@@ -1,6 +1,7 @@
-"""Images as people keep them: files still encoded, of any size and mode, in folders, archives or records."""
+"""Encoded images (JPEG, PNG, ...) of any size and mode, and a data set that decodes them when they are loaded."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -11,16 +12,17 @@ import PIL
 from PIL import Image, UnidentifiedImageError
 
 from sagan_jax.data.resize import square_rgb
+from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
 
 
 class EncodedImage(NamedTuple):
-    """One file.
+    """An encoded image.
 
     Attributes:
       name: for messages.
       label: in [0, number of classes).
-      read: its bytes; may raise anything where they are damaged.
+      read: returns its bytes; may raise any exception if they are damaged.
     """
 
     name: str
@@ -32,9 +34,9 @@ class EncodedImages(Protocol):
     """A finite data set of encoded images; it can be pickled, for other processes.
 
     Attributes:
-      name: what the log calls it.
-      class_names: one per label, in label order; ("all",) where images have no classes.
-      ignored: number of files beside them that are no images.
+      name: for messages.
+      class_names: one per label, in label order; `ONE_CLASS` for images without classes.
+      ignored: number of files beside the images that are not images.
     """
 
     name: str
@@ -42,52 +44,44 @@ class EncodedImages(Protocol):
     ignored: int
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Returns the number of images."""
 
     def shard(self, index: int, count: int) -> Iterator[EncodedImage]:
-        """The `index`-th of `count` even, contiguous parts, always in the same order."""
+        """Yields the `index`-th of `count` even, contiguous parts, always in the same order."""
 
     def identity(self) -> str:
-        """A text that differs if the listing of images and labels differs."""
+        """Returns a text that changes if the listing of images and labels does."""
 
 
-class Decoded:
-    """An `ImageSource` that decodes, crops and resizes encoded files each time they are loaded.
+@dataclasses.dataclass(eq=False)
+class Decoded(ImageSource):
+    """An `ImageSource` that decodes, crops and resizes encoded images each time they are loaded.
 
-    Args:
-      name, class_names: of the data set.
-      labels: [N] int32, or None where they are only known once an image is read.
-      file: gives the encoded image of an index.
-      resolution: side of the images to make.
+    Attributes:
+      num_images: number of images.
+      file: returns the encoded image at an index.
+      resolution: side in pixels of the decoded images.
+      name, class_names, labels: see `ImageSource`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        class_names: tuple[str, ...],
-        labels: np.ndarray | None,
-        num_images: int,
-        file: Callable[[int], EncodedImage],
-        resolution: int,
-    ):
-        self.name = name
-        self.class_names = class_names
-        self.labels = labels
-        self.num_images = num_images
-        self.file = file
-        self.resolution = resolution
+    num_images: int
+    file: Callable[[int], EncodedImage]
+    resolution: int
+    name: str
+    class_names: tuple[str, ...]
+    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.num_images
 
     def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `ImageSource.load`. Raises InputError, naming the file, if one cannot be decoded."""
+        """See `ImageSource.load`. Raises InputError, naming the file, if an image cannot be decoded."""
         files = [self.file(int(index)) for index in indices]
         images = np.stack([decode(file, self.resolution) for file in files])
         return images, np.asarray([file.label for file in files], np.int32)
 
     def content_hash(self) -> str:
-        """See `ImageSource.content_hash`. That of the encoded files, with all that their pixels depend on besides."""
+        """See `ImageSource.content_hash`. Hashes the encoded files and what else their pixels depend on."""
         digest = hashlib.sha256(f"{self.resolution} {PIL.__version__} {self.class_names}".encode(errors="replace"))
         for index in range(len(self)):
             file = self.file(index)
@@ -96,23 +90,23 @@ class Decoded:
 
 
 def decode(file: EncodedImage, resolution: int) -> np.ndarray:
-    """[resolution, resolution, 3] uint8. Raises InputError, naming the file, if it cannot be decoded."""
-    with opened(file) as image:
+    """Decodes to [resolution, resolution, 3] uint8. Raises InputError, naming the file, if that fails."""
+    with open_image(file) as image:
         return square_rgb(image, resolution)
 
 
 @contextlib.contextmanager
-def opened(file: EncodedImage) -> Iterator[Image.Image]:
-    """The image, decoded as far as needed. Raises InputError, naming the file, if that or its use fails."""
+def open_image(file: EncodedImage) -> Iterator[Image.Image]:
+    """Opens an image, decoded when its pixels are used. Raises InputError, naming the file, if either fails."""
     try:
         with Image.open(io.BytesIO(file.read())) as image:
             yield image
     except InputError:
         raise
-    except Exception as error:  # on damaged files decoders raise TypeErrors, struct.errors and more
+    except Exception as error:  # decoders raise TypeError, struct.error and more on damaged files
         raise InputError(f"{file.name} is not a readable image ({reason(error)}): mend or delete it.") from error
 
 
 def reason(error: Exception) -> str:
-    """Why an image is unreadable, in words that are the same each time."""
+    """Returns why an image is unreadable, in words that do not vary between attempts."""
     return "in no known format" if isinstance(error, UnidentifiedImageError) else str(error)

@@ -1,10 +1,9 @@
-"""Image files in folders and zip archives, here or in a bucket."""
+"""Image files in folders and zip archives, on this machine or in a bucket."""
 
 import contextlib
 import functools
 import hashlib
 import os
-import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -19,25 +18,24 @@ from sagan_jax.runtime.storage import is_remote
 
 
 class ImageFiles:
-    """`EncodedImages` in a folder or zip archive, or in several that together are one data set.
+    """`EncodedImages` in a folder or zip archive, or in several that make up one data set.
 
-    The images are in the order of their names, so it does not matter how they are spread over archives.
+    The images are in the order of their names, however they are distributed over archives.
 
     Args:
-      paths: folders and zip archives; a "*" in the last part stands for any characters.
+      paths: folders and zip archives; a "*" in the last part matches any characters.
 
     Attributes:
       labels: [N] int32.
-      ignored: number of files that are no images.
 
     Raises:
-      InputError: a path is missing or its classes are unclear, see `folder_contents`.
+      InputError: a path is missing or the classes are ambiguous, see `folder_contents`.
     """
 
     def __init__(self, paths: Sequence[str]):
         self.name = ", ".join(paths)
         self._containers = [_open_container(path) for pattern in paths for path in _expanded(pattern)]
-        self._wrappers = []  # folders of a container that all its files lie in
+        self._wrappers = []  # of each container the folder that holds all its files
         part_of: dict[str, int] = {}
         for part, container in enumerate(self._containers):
             inside = container.names()
@@ -57,7 +55,7 @@ class ImageFiles:
         return len(self._names)
 
     def file(self, index: int) -> EncodedImage:
-        """The image of an index."""
+        """Returns the encoded image at an index."""
         part = self._parts[index]
         container, name = self._containers[part], self._wrappers[part] + self._names[index]
         return EncodedImage(
@@ -77,12 +75,12 @@ class ImageFiles:
         return digest.hexdigest()
 
     def sizes(self) -> list[int]:
-        """Bytes of each image file; -1 in a bucket, which would have to be asked for each, and where a file is gone."""
+        """Returns the bytes of each file; -1 if it is in a bucket, where that takes a request per file, or is gone."""
         places = zip(self._parts, self._names, strict=True)
         return [self._containers[part].size(self._wrappers[part] + name) for part, name in places]
 
     def _root_file(self, name: str, part_of: dict[str, int]) -> bytes | None:
-        """A file that describes the whole data set, if there is one; only possible where it is in one piece."""
+        """Reads a file that describes the whole data set, if present. Raises InputError if there are several parts."""
         if name not in part_of:
             return None
         container, wrapper = self._containers[part_of[name]], self._wrappers[part_of[name]]
@@ -92,7 +90,7 @@ class ImageFiles:
 
 
 def open_files(path: str, resolution: int) -> Decoded:
-    """The images of a folder or zip archive as an `ImageSource`, decoded when they are read.
+    """Opens a folder or zip archive as an `ImageSource` that decodes images when they are loaded.
 
     Raises:
       InputError: see `ImageFiles`.
@@ -101,9 +99,9 @@ def open_files(path: str, resolution: int) -> Decoded:
         files = ImageFiles([path])
     except InputError as error:
         raise InputError(f"data.source = 'folder:{path}': {error}") from error
-    # By names, classes and sizes, wherever they lie: to read all files at every start would take too long.
+    # Names, classes and sizes, not the path or contents: reading all files at every start would take too long.
     identity = hashlib.sha256(f"{files.identity()} {files.sizes()}".encode()).hexdigest()[:12]
-    return Decoded(f"folder:{identity}", files.class_names, files.labels, len(files), files.file, resolution)
+    return Decoded(len(files), files.file, resolution, f"folder:{identity}", files.class_names, files.labels)
 
 
 class _Folder:
@@ -111,9 +109,9 @@ class _Folder:
         self.path = path
 
     def names(self) -> list[str]:
-        """Paths of all files below, with "/"; of folders too, ending with "/"."""
+        """Returns the relative paths, with "/", of all files and folders below; those of folders end with "/"."""
         root, found = os.fspath(self.path).rstrip("/"), []
-        # The walk over a bucket may leave out the scheme.
+        # The walk over a bucket may yield paths without the scheme.
         prefix = root.partition("://")[2] if is_remote(root) else root
         for folder, folders, files in self.path.walk() if is_remote(root) else _walk(root):
             below = os.fspath(folder).partition(prefix)[2].lstrip("/")
@@ -128,16 +126,14 @@ class _Folder:
     def read(self, name: str) -> bytes:
         path = self.path / name
         if not is_remote(path) and not os.path.isfile(path):
-            raise OSError("no regular file")  # reading a pipe would never end
+            raise OSError("no regular file")  # a pipe would block for ever
         return path.read_bytes()
 
 
 class _Zip:
     def __init__(self, path: epath.Path):
         self.path = path
-        self._lock = threading.Lock()
-        self._opened: zipfile.ZipFile | None = None
-        encrypted = [entry.filename for entry in self._archive().infolist() if entry.flag_bits & 1]
+        encrypted = [entry.filename for entry in self._archive.infolist() if entry.flag_bits & 1]
         strange = [name for name in self.names() if "\\" in name or name.startswith("/")]
         if strange:
             raise InputError(f"{path} has names that are no relative paths (such as {strange[0]!r}): pack it again.")
@@ -145,36 +141,30 @@ class _Zip:
             raise InputError(f"{path} is encrypted (such as {encrypted[0]}): unpack it and give the folder.")
 
     def names(self) -> list[str]:
-        return self._archive().namelist()
+        return self._archive.namelist()
 
     def size(self, name: str) -> int:
-        return self._archive().getinfo(name).file_size
+        return self._archive.getinfo(name).file_size
 
     def read(self, name: str) -> bytes:
-        return self._archive().read(name)
+        return self._archive.read(name)
 
+    @functools.cached_property
     def _archive(self) -> zipfile.ZipFile:
-        with self._lock:
-            if self._opened is None:
-                try:
-                    # TensorFlow's files are open only as context managers.
-                    file = contextlib.ExitStack().enter_context(self.path.open("rb"))
-                    self._opened = zipfile.ZipFile(file)
-                except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-                    raise InputError(
-                        f"{self.path} is not a zip archive that can be read ({error}): copy or pack it again."
-                    ) from error
-            return self._opened
+        try:
+            # TensorFlow's files are open only as context managers.
+            return zipfile.ZipFile(contextlib.ExitStack().enter_context(self.path.open("rb")))
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{self.path} is not a zip archive that can be read ({error}): copy or pack it again."
+            ) from error
 
-    def __getstate__(self) -> epath.Path:
-        return self.path
-
-    def __setstate__(self, path: epath.Path) -> None:
-        self.path, self._lock, self._opened = path, threading.Lock(), None
+    def __getstate__(self) -> dict[str, epath.Path]:
+        return {"path": self.path}  # an open file cannot be pickled
 
 
 def _walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """os.walk that follows links, but none to a folder where it has been."""
+    """Walks as os.walk does, following links, except to folders already visited."""
 
     def fail(error: OSError) -> None:
         raise InputError(f"{error.filename} cannot be read ({error.strerror}): change its permissions.") from error

@@ -1,4 +1,4 @@
-"""Which class each file of a folder or archive belongs to, by the names of its folders or a label file."""
+"""Finds the class of each image of a folder or archive, by the names of its folders or by a label file."""
 
 import collections
 import json
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from sagan_jax.data.source import ONE_CLASS
 from sagan_jax.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 LABEL_FILE = "dataset.json"  # StyleGAN's: {"labels": [["folder/image.png", 3], ...]}
 CLASS_FILE = "classes.json"  # {"folder or label": "name to show", ...}
 SPLITS = {"train", "training", "val", "valid", "validation", "test"}
-ONE_CLASS = ("all",)
 
 
 class FolderContents(NamedTuple):
@@ -21,7 +21,7 @@ class FolderContents(NamedTuple):
     Attributes:
       class_names: one per label, in label order.
       names, labels: of each image.
-      ignored: number of files that are no images.
+      ignored: number of files that are not images.
     """
 
     class_names: tuple[str, ...]
@@ -35,17 +35,17 @@ def folder_contents(
 ) -> FolderContents:
     """Finds the classes of the images among `names`.
 
-    With a label file: those that it gives. Otherwise, images in subfolders are of one class per
-    subfolder, in the order of the sorted names, and images without subfolders have no classes.
+    A label file gives the label of each image. Without one, each subfolder is a class, in the order of the sorted
+    names, and images without subfolders have no classes.
 
     Args:
       where: the folder or archive, for messages.
       names: paths below it (and below its `wrapping_folder`), with "/"; folders end with "/".
-      label_file: contents of its `dataset.json`, if there is one.
-      class_file: contents of its `classes.json`, if there is one: nicer names for classes.
+      label_file: contents of its `dataset.json`, or None.
+      class_file: contents of its `classes.json`, or None; it gives classes names to display.
 
     Raises:
-      InputError: the classes would be ambiguous, empty, or wrong.
+      InputError: the classes are ambiguous, empty, or wrong.
     """
     visible = sorted(name for name in names if not _hidden(name))
     files = [name for name in visible if not name.endswith("/")]
@@ -73,7 +73,7 @@ def folder_contents(
 
 
 def is_image(name: str) -> bool:
-    """Whether a path looks like that of an image, and not of what macOS or git leave behind."""
+    """Returns whether a path has the suffix of an image and is not hidden (such as the files of macOS and git)."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES and not _hidden(name)
 
 
@@ -109,10 +109,10 @@ def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tup
 
 
 def wrapping_folder(names: Sequence[str]) -> str:
-    """The folders, ending with "/", that hold everything of a folder or archive without being a class.
+    """Returns the path, ending with "/" or empty, of the innermost folder that holds everything and is not a class.
 
     Args:
-      names: all paths in it.
+      names: all paths in a folder or archive.
     """
     images = [name for name in names if is_image(name)]
     described = [name for name in names if PurePosixPath(name).name in (LABEL_FILE, CLASS_FILE) and not _hidden(name)]
@@ -123,13 +123,13 @@ def wrapping_folder(names: Sequence[str]) -> str:
         if not slash or not all(name.startswith(inner) for name in [*images, *described]):
             break
         if inner + LABEL_FILE not in described and any("/" not in name.removeprefix(inner) for name in images):
-            break  # a class, since it has images itself
+            break  # a class, since it holds images directly
         wrapper = inner
     return wrapper
 
 
 def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
-    """The label of each image, or nothing where the file says that there are none."""
+    """Returns the label of each image; an empty list if the file has `"labels": null`."""
     parsed = _parsed(f"{where}/{LABEL_FILE}", text)
     if isinstance(parsed, dict) and "content_hash" in parsed:
         raise InputError(f"{where} is a prepared data set already: give the images that it was made of.")

@@ -1,4 +1,4 @@
-"""`dataset.json`, which makes a folder of shards a data set: what is in it, how it was made, and its hashes."""
+"""`dataset.json`, the manifest of a prepared data set: its contents, how it was made, and its hashes."""
 
 import dataclasses
 import hashlib
@@ -13,16 +13,16 @@ from sagan_jax.runtime.storage import sha256_of, write_whole
 
 MANIFEST = "dataset.json"
 LABELS = "labels.npy"
-UNFINISHED = "unfinished.json"  # there while a data set is being made
+UNFINISHED = "unfinished.json"  # present while a data set is being prepared
 FORMAT = "sagan_jax images 1"
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One ArrayRecord file of images.
+    """An ArrayRecord file of images.
 
     Attributes:
-      file: its name.
+      file: name.
       images: number of records.
       sha256: of the file.
     """
@@ -37,19 +37,19 @@ class Manifest:
     """A prepared data set. Its records are raw uint8 images [resolution, resolution, 3], RGB, row by row.
 
     Attributes:
-      class_names: one per label, in label order; ("all",) for images without classes.
+      class_names: one per label, in label order; `ONE_CLASS` for images without classes.
       class_counts: images of each class.
       resolution: side in pixels.
-      crop, filter: how the images were made, see `resize.square_rgb`.
-      source: what they were made of, as it was given.
-      identity: of the listing of what they were made of.
+      crop, filter: how the images were made square, see `resize.square_rgb`.
+      source: folders, archives or TFDS name that the images came from, as given on the command line.
+      identity: see `EncodedImages.identity`.
       pillow: version of the library that decoded and resized.
       shards: in order.
-      pixels_sha256: of the hashes of all images, in order; it does not depend on how they are cut into shards.
+      pixels_sha256: of the hashes of all images, in order; independent of the division into shards.
       labels_sha256: of `labels.npy`, [N] int32.
-      skipped: unreadable files that were left out, and why.
+      skipped: (file, reason) of unreadable files.
       enlarged: number of images that were smaller than `resolution`.
-      shared_images: sentences on images that are in two classes.
+      shared_images: sentences on pairs of classes that have images in common.
     """
 
     class_names: tuple[str, ...]
@@ -69,22 +69,22 @@ class Manifest:
 
     @property
     def num_images(self) -> int:
-        """Number of images."""
+        """Returns the number of images."""
         return sum(shard.images for shard in self.shards)
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of pixels, labels, class names and resolution: equal for equal training data, wherever it lies."""
+        """Returns the SHA-256 of pixels, labels, class names and resolution, which does not depend on the folder."""
         content = json.dumps([self.resolution, self.class_names, self.labels_sha256, self.pixels_sha256])
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def file_hashes(self) -> dict[str, str]:
-        """SHA-256 of every file that training reads, by name."""
+        """Returns the SHA-256 of every file that training reads, by name."""
         return {LABELS: self.labels_sha256} | {shard.file: shard.sha256 for shard in self.shards}
 
     def write(self, folder: epath.Path) -> None:
-        """Writes `dataset.json`, which makes the folder count as a whole data set."""
+        """Writes `dataset.json`, by which the folder counts as a complete data set."""
         summary = {"format": FORMAT, "content_hash": self.content_hash, "num_images": self.num_images}
         values = summary | dataclasses.asdict(self)
         values["checksum"] = _checksum(values)
@@ -92,10 +92,10 @@ class Manifest:
 
 
 def read_manifest(folder: epath.Path) -> Manifest:
-    """The manifest of a prepared data set.
+    """Reads the manifest of a prepared data set.
 
     Raises:
-      InputError: the folder is missing, unfinished, or no data set of ours; or the manifest was changed.
+      InputError: the folder is missing, unfinished or not a prepared data set, or the manifest was changed.
     """
     try:
         values: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
@@ -115,7 +115,7 @@ def read_manifest(folder: epath.Path) -> Manifest:
         )
     if values.pop("checksum", None) != _checksum({"format": FORMAT} | values):
         raise InputError(f"{folder / MANIFEST} was changed: its checksum does not fit; prepare the data set again.")
-    del values["content_hash"], values["num_images"]  # follow from the rest
+    del values["content_hash"], values["num_images"]  # properties of `Manifest`
     shards = tuple(Shard(**shard) for shard in values.pop("shards"))
     for shard in shards:
         if PurePosixPath(shard.file).parts != (shard.file,) or shard.file == "..":
@@ -128,7 +128,7 @@ def read_manifest(folder: epath.Path) -> Manifest:
 
 
 def damaged_files(folder: epath.Path, manifest: Manifest) -> list[str]:
-    """Sentences on files of a data set that are missing or do not have their SHA-256."""
+    """Returns sentences on the files of a data set that are missing or do not have their SHA-256."""
     wrong = []
     for name, sha256 in manifest.file_hashes.items():
         if not (folder / name).exists():
@@ -139,7 +139,7 @@ def damaged_files(folder: epath.Path, manifest: Manifest) -> list[str]:
 
 
 def _checksum(values: dict[str, Any]) -> str:
-    """SHA-256 of everything in a manifest but the checksum itself."""
+    """Returns the SHA-256 of everything in a manifest but the checksum itself."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

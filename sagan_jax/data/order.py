@@ -5,29 +5,24 @@ over all processes.
 """
 
 import functools
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 
-
-class Order(Protocol):
-    """Which image comes at which position."""
-
-    def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """Indices into the data set [n] of the images at positions [n]."""
+Order = Callable[[np.ndarray], np.ndarray]  # positions [n] -> indices [n] into the data set
 
 
 class EpochOrder:
-    """Shuffled epochs: every image once per epoch, each epoch in an order of its own."""
+    """An `Order` by shuffled epochs: every image once per epoch, each epoch shuffled anew."""
 
     def __init__(self, seed: int, num_images: int):
         self._seed = seed
         self._num_images = num_images
-        # The next epoch is needed while the last is still read.
+        # Reading ahead needs two epochs at a time.
         self._permutation = functools.lru_cache(maxsize=2)(self._shuffle)
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """See `Order`."""
+        """Returns the indices at the positions, see `Order`."""
         epochs, offsets = np.divmod(positions, self._num_images)
         indices = np.empty(len(positions), np.int64)
         for epoch in np.unique(epochs):
@@ -41,32 +36,31 @@ class EpochOrder:
 
 
 class BalancedOrder:
-    """Every class once per round, in an order of the round's own; the images of a class in shuffled epochs.
+    """An `Order` balanced over classes: every class once per shuffled round, the images of a class by shuffled epochs.
 
-    Rare classes come as often as frequent ones, and within a class every image comes as often as any other.
+    So all classes are equally frequent, and so are the images of one class.
 
     Args:
       seed: of the run.
-      labels: [N] of the data set; every class that occurs is drawn.
+      labels: [N] of the data set; classes without images are not drawn.
     """
 
     def __init__(self, seed: int, labels: np.ndarray):
         self._seed = seed
         self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-        self._orders = [EpochOrder(_mixed(seed, label), len(members)) for label, members in enumerate(self._members)]
+        self._orders = [EpochOrder(_class_seed(seed, i), len(members)) for i, members in enumerate(self._members)]
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """See `Order`."""
+        """Returns the indices at the positions, see `Order`."""
         rounds = positions // len(self._members)
         classes = EpochOrder(self._seed, len(self._members))(positions)
         indices = np.empty(len(positions), np.int64)
         for label in np.unique(classes):
             now = classes == label
-            # Each round has the class once, so its n-th image comes in round n.
+            # Each round draws the class once, so round n draws its n-th image.
             indices[now] = self._members[label][self._orders[label](rounds[now])]
         return indices
 
 
-def _mixed(seed: int, label: int) -> int:
-    """A seed for the order within one class."""
-    return int(np.random.SeedSequence([seed, label, 1]).generate_state(1, np.uint64)[0])
+def _class_seed(seed: int, class_index: int) -> int:
+    return int(np.random.SeedSequence([seed, class_index, 1]).generate_state(1, np.uint64)[0])

@@ -1,4 +1,4 @@
-"""What one looks at to see whether the classes of a data set are right."""
+"""Table and example images of the classes of a data set, by which a person checks them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,8 +10,8 @@ SHOWN_CLASSES = 50  # rows of a table on the terminal
 
 
 def class_table(class_names: Sequence[str], counts: Sequence[int] | np.ndarray) -> list[str]:
-    """Lines with label, name, number and fraction of the images of each class."""
-    # A folder's name may hold line breaks and bytes that are no text.
+    """Returns lines with label, name, number and fraction of the images of each class."""
+    # The name of a folder may hold line breaks, and bytes that are not text.
     class_names = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in class_names]
     width = max(5, *(len(name) for name in class_names))
     total = max(1, int(np.sum(counts)))
@@ -22,14 +22,14 @@ def class_table(class_names: Sequence[str], counts: Sequence[int] | np.ndarray) 
 
 
 def shortened(table: list[str], where: str) -> list[str]:
-    """A class table that fits on a terminal; `where` is the file with the whole one."""
+    """Cuts a class table to the length of a terminal; `where` is the file with the whole one."""
     if len(table) <= SHOWN_CLASSES + 1:
         return table
     return [*table[: SHOWN_CLASSES + 1], f"       and {len(table) - SHOWN_CLASSES - 1} more classes, see {where}"]
 
 
 def class_examples(source: ImageSource, classes: Iterable[int], columns: int) -> np.ndarray:
-    """Images [R, columns, H, W, 3] uint8: a row per class, evenly spread over its images, repeated where they are few.
+    """Loads images [R, columns, H, W, 3] uint8: a row per class, spread evenly over its images, repeated if too few.
 
     The row of a class without images is grey. `source.labels` must be known.
     """

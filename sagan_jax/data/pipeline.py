@@ -1,4 +1,4 @@
-"""Batches for steps: this process's slice of each step's images, or of their indices, made ahead of time."""
+"""Batches loaded ahead of time by threads: this process's slice of each step's images, or of their indices."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -14,11 +14,12 @@ from sagan_jax.data.order import BalancedOrder, EpochOrder, Order
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import InputError
 
-CHUNK = 32  # images that one thread loads in one go, at most
+CHUNK = 32  # images per call of `ImageSource.load`, at most
+EVALUATION_THREADS = 8  # that load images while the devices extract features
 
 
 def resolve_num_classes(config: ConfigDict, source: ImageSource | ImageStream) -> int:
-    """`model.num_classes` with -1 replaced by the number of classes of the data, 0 where it is only one.
+    """Returns `model.num_classes`, with -1 replaced by the number of classes of the data (0 if there is only one).
 
     Raises:
       InputError: a conditional model has another number of classes than the data.
@@ -35,7 +36,7 @@ def resolve_num_classes(config: ConfigDict, source: ImageSource | ImageStream) -
 
 
 def order_of(config: ConfigDict, source: ImageSource) -> Order:
-    """The order that `data.real_class_sampling` names. Raises InputError where the labels are not known for it."""
+    """Returns the order that `data.real_class_sampling` names. Raises InputError if it needs unknown labels."""
     if config.data.real_class_sampling == "empirical":
         return EpochOrder(config.seed, len(source))
     if source.labels is None:
@@ -50,11 +51,11 @@ class Pipeline:
     """The real images of every step, as a function of (seed, step).
 
     Args:
-      config: of the run, with `model.num_classes` known.
+      config: of the run, with `model.num_classes` resolved.
       source: the data set.
 
     Raises:
-      InputError: the data set cannot be read in the order that `config.data` asks for.
+      InputError: the data set cannot be read in the order that `config.data` names.
     """
 
     def __init__(self, config: ConfigDict, source: ImageSource | ImageStream):
@@ -76,11 +77,11 @@ class Pipeline:
             )
 
     def batches(self, first_step: int, last_step: int, finish: Callable[[Any], Any] = lambda x: x) -> Iterator[Any]:
-        """The batches of steps first_step .. last_step - 1, loaded ahead; images [S, local B, H, W, 3].
+        """Yields the `Batch` [S, local B, ...] of each step from first_step to last_step - 1, loaded ahead.
 
         Args:
-          first_step, last_step: as said.
-          finish: applied to every batch; ahead of time too where there is random access.
+          first_step, last_step: range of steps.
+          finish: applied to every batch; with random access ahead of time too.
         """
         if not isinstance(self.source, ImageSource):
             first = first_step * self.per_step
@@ -103,23 +104,23 @@ class Pipeline:
         return iter(grain.experimental.ThreadPrefetchIterDataset(steps, prefetch_buffer_size=self.prefetch_steps))
 
     def batch_for_step(self, step: int) -> Batch:
-        """The same batch, of one step and loaded now. For sources with random access."""
+        """Loads the batch of one step, without threads. Needs a source with random access."""
         return self._join([self._load(step * self.per_step, self.per_step)])
 
     def index_batches(
         self, first_step: int, last_step: int, finish: Callable[[Any], Any] = lambda x: x
     ) -> Iterator[Any]:
-        """Indices [S, local B] int32 into the data set in place of the images of `batches`, else the same."""
+        """Yields indices [S, local B] int32 into the data set instead of the images of `batches`."""
 
         def indices(step: int) -> np.ndarray:
             positions = self._positions(step * self.per_step, self.per_step)
             return self.order(positions).astype(np.int32).reshape(self.updates, self.local_batch_size)
 
-        steps = grain.MapDataset.range(first_step, last_step).map(indices).map(finish)
-        return iter(steps.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=self.prefetch_steps)))
+        steps = range(first_step, last_step)
+        return map_ahead(lambda step: finish(indices(step)), steps, threads=1, ahead=self.prefetch_steps)
 
     def _positions(self, first: int, count: int) -> np.ndarray:
-        """Positions in the run of images first .. first + count - 1 of this process's own sequence."""
+        """Returns the positions in the run of images first .. first + count - 1 of this process's own sequence."""
         update, offset = np.divmod(np.arange(first, first + count), self.local_batch_size)
         return update * self.batch_size + jax.process_index() * self.local_batch_size + offset
 
@@ -132,7 +133,7 @@ class Pipeline:
         return self._join([Batch(np.stack(images), np.asarray(labels, np.int32))])
 
     def _join(self, parts: list[Batch]) -> Batch:
-        """Consecutive parts [n, ...] of a step as its batch [S, local B, ...]."""
+        """Joins consecutive parts [n, ...] of a step to its batch [S, local B, ...]."""
         images = np.concatenate([part.images for part in parts])
         labels = checked_labels(self.source, np.concatenate([part.labels for part in parts]))
         if not self.conditional:
@@ -141,8 +142,23 @@ class Pipeline:
         return Batch(images.reshape(*shape, *images.shape[1:]), labels.reshape(shape))
 
 
+def read_batches(source: ImageSource, indices: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields images [n, H, W, 3] uint8 and labels [n] of the indices in their order, loaded ahead by threads."""
+
+    def load(start: int) -> tuple[np.ndarray, np.ndarray]:
+        return source.load(indices[start : start + batch_size])
+
+    return map_ahead(load, range(0, len(indices), batch_size), EVALUATION_THREADS, ahead=2 * EVALUATION_THREADS)
+
+
+def map_ahead(function: Callable[[int], Any], numbers: range, threads: int, ahead: int) -> Iterator[Any]:
+    """Yields function(n) for each n in order, computed up to `ahead` numbers ahead by threads."""
+    mapped = grain.MapDataset.range(numbers.start, numbers.stop, numbers.step).map(function)
+    return iter(mapped.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)))
+
+
 def checked_labels(source: ImageSource | ImageStream, labels: np.ndarray) -> np.ndarray:
-    """The labels. Raises InputError if one is not that of a class of the source."""
+    """Returns the labels. Raises InputError if one of them is no class of the source."""
     num_classes = len(source.class_names)
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if len(wrong):

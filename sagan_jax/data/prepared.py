@@ -10,23 +10,24 @@ from array_record.python.array_record_module import ArrayRecordReader
 from etils import epath
 
 from sagan_jax.data.manifest import LABELS, Manifest, read_manifest
+from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import local_copy, sha256_of
 
-# One image per read: neither threads of the reader's own nor reading ahead would help.
+# Every read is of single images in random order: threads or read-ahead of the reader would not help.
 READER_OPTIONS = "max_parallelism:1,readahead_buffer_size:0"
 
 
 def open_prepared(path: str, resolution: int, cache_dir: str = "") -> "PreparedImages":
-    """A prepared data set as the source of a run.
+    """Opens a prepared data set.
 
     Args:
-      path: its folder; one in a bucket is copied to the cache first.
-      resolution: that the run wants.
-      cache_dir: where copies go; empty: ~/.cache/sagan_jax.
+      path: folder; one in a bucket is copied to the cache first.
+      resolution: side in pixels that the run expects.
+      cache_dir: for copies; empty: ~/.cache/sagan_jax.
 
     Raises:
-      InputError: not a whole data set of this resolution.
+      InputError: there is no complete data set of this resolution.
     """
     folder = epath.Path(path).expanduser()
     try:
@@ -41,17 +42,18 @@ def open_prepared(path: str, resolution: int, cache_dir: str = "") -> "PreparedI
     return PreparedImages(folder, manifest, cache_dir)
 
 
-class PreparedImages:
-    """An `ImageSource` over what `python -m sagan_jax.prepare` wrote.
+class PreparedImages(ImageSource):
+    """An `ImageSource` over a data set written by `python -m sagan_jax.prepare`.
 
     Args:
-      folder: of the data set.
-      manifest: of the data set.
+      folder, manifest: of the data set.
       cache_dir: see `open_prepared`.
 
     Raises:
-      InputError: the labels are missing or damaged, or a file in a bucket is.
+      InputError: the labels, or a file in a bucket, are missing or damaged.
     """
+
+    labels: np.ndarray
 
     def __init__(self, folder: epath.Path, manifest: Manifest, cache_dir: str = ""):
         self.manifest = manifest
@@ -60,14 +62,14 @@ class PreparedImages:
         self.folder = local_copy(folder, manifest.file_hashes, _cache_folder(cache_dir, manifest))
         self.labels = _read_labels(self.folder, manifest)
         self._first = np.cumsum([0] + [shard.images for shard in manifest.shards])
-        # Opened when first read: a large data set has hundreds.
+        # Shards are opened when first read, since a large data set has a hundred.
         self._reader = functools.cache(self._open_shard)
 
     def __len__(self) -> int:
         return self.manifest.num_images
 
     def load(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `ImageSource.load`. Raises InputError, naming the shard, where its bytes are damaged."""
+        """See `ImageSource.load`. Raises InputError, naming the shard, if its bytes are damaged."""
         side = self.manifest.resolution
         images = np.empty((len(indices), side * side * 3), np.uint8)
         shards = np.searchsorted(self._first, indices, side="right") - 1
@@ -82,7 +84,7 @@ class PreparedImages:
         return images.reshape(-1, side, side, 3), self.labels[indices]
 
     def content_hash(self) -> str:
-        """See `ImageSource.content_hash`."""
+        """See `ImageSource.content_hash`; from the manifest, without reading images."""
         return self.manifest.content_hash
 
     def _open_shard(self, shard: int) -> ArrayRecordReader:

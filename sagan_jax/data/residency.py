@@ -1,6 +1,5 @@
 """How real images reach the devices: all of them once and then indices, or batch by batch."""
 
-import concurrent.futures
 import dataclasses
 import functools
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.data.batch import Batch
-from sagan_jax.data.pipeline import CHUNK, Pipeline, checked_labels
+from sagan_jax.data.pipeline import CHUNK, Pipeline, checked_labels, map_ahead
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.sharding import batch_sharding, replicated, to_global
@@ -25,7 +24,7 @@ RESIDENCES = ("auto", "device", "host")
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """The inputs of every step of a run, which `real_batch` makes a batch of.
+    """The inputs of every step of a run, from which `real_batch` makes its batch.
 
     Attributes:
       pipeline: the data set and its order.
@@ -38,14 +37,14 @@ class Feed:
     resident: Batch | None
 
     def inputs(self, first_step: int, last_step: int) -> Iterator[Any]:
-        """For each step a `Batch`, or where images are resident their indices [S, B] int32; spread over the devices."""
+        """Yields for each step a `Batch`, or indices [S, B] int32 of resident images; sharded over the devices."""
         to_devices = functools.partial(to_global, batch_sharding(self.mesh))
         read = self.pipeline.batches if self.resident is None else self.pipeline.index_batches
         return read(first_step, last_step, finish=to_devices)
 
 
 def open_feed(config: ConfigDict, pipeline: Pipeline, mesh: Mesh) -> Feed:
-    """Places the data set on the devices if it `stays_on_device`, and tells which it is."""
+    """Places the data set on the devices if it `stays_on_device`; prints which."""
     source = pipeline.source
     size = resident_size(config, source)
     if not stays_on_device(config, source):
@@ -59,12 +58,12 @@ def open_feed(config: ConfigDict, pipeline: Pipeline, mesh: Mesh) -> Feed:
 
 
 def resident_size(config: ConfigDict, source: ImageSource | ImageStream) -> int:
-    """Bytes of the whole data set at the resolution of the run."""
+    """Returns the bytes of the whole data set at the resolution of the run."""
     return len(source) * config.data.resolution**2 * 3
 
 
 def check_residency(config: ConfigDict, source: ImageSource | ImageStream) -> None:
-    """Raises InputError if the data set is to lie on the devices but cannot."""
+    """Raises InputError if the config wants the data set on the devices, but it lacks random access or is too large."""
     if config.data.residency != "device":
         return
     if not isinstance(source, ImageSource):
@@ -82,16 +81,16 @@ def check_residency(config: ConfigDict, source: ImageSource | ImageStream) -> No
 
 
 def stays_on_device(config: ConfigDict, source: ImageSource | ImageStream) -> bool:
-    """Whether the data set goes to the devices as a whole."""
+    """Returns whether the whole data set is placed on the devices."""
     if config.data.residency == "auto":
         return isinstance(source, ImageSource) and resident_size(config, source) <= config.data.resident_gib * 2**30
     return bool(config.data.residency == "device")
 
 
 def load_all(source: ImageSource, resolution: int, threads: int) -> Batch:
-    """Every image [N, H * W * 3] uint8 and label [N], in the order of the data set.
+    """Loads every image [N, H * W * 3] uint8 and label [N], in the order of the data set.
 
-    Images are flat because accelerators pad short last dimensions: of 3 channels a TPU would make 128.
+    Images are flat because accelerators pad short last dimensions: a TPU would pad 3 channels to 128.
     """
     images = np.empty((len(source), resolution * resolution * 3), np.uint8)
     labels = np.empty(len(source), np.int32)
@@ -99,22 +98,17 @@ def load_all(source: ImageSource, resolution: int, threads: int) -> Batch:
     def load(first: int) -> int:
         indices = np.arange(first, min(first + CHUNK, len(source)))
         pixels, labels[indices] = source.load(indices)
-        images[indices] = pixels.reshape(len(indices), -1)
+        images[indices] = pixels.reshape(len(indices), -1)  # in the thread, which is faster than after it
         return len(indices)
 
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool, _progress(len(source)) as bar:
-        tasks = [pool.submit(load, first) for first in range(0, len(source), CHUNK)]
-        try:
-            for task in tasks:
-                bar.update(task.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with _progress(len(source)) as bar:
+        for count in map_ahead(load, range(0, len(source), CHUNK), threads, ahead=2 * threads):
+            bar.update(count)
     return Batch(images, checked_labels(source, labels))
 
 
 def real_batch(resident: Batch | None, inputs: Any, resolution: int) -> Batch:
-    """The batch of one step from its inputs, see `Feed`; part of the compiled step."""
+    """Makes the batch of one step from its inputs, see `Feed`; part of the compiled step."""
     if resident is None:
         return inputs
     images, labels = (jnp.take(x, inputs, axis=0, mode="clip") for x in resident)
@@ -122,5 +116,5 @@ def real_batch(resident: Batch | None, inputs: Any, resolution: int) -> Batch:
 
 
 def _progress(images: int) -> tqdm.tqdm:
-    # Shown only where one would wait for it, and only to people.
+    # Shown only after 2 s, and only on a terminal.
     return tqdm.tqdm(total=images, desc="loading", unit=" images", delay=2, leave=False, disable=None)

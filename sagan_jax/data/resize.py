@@ -1,9 +1,9 @@
-"""From any image to the square RGB pixels that a data set holds."""
+"""Converts any image to square RGB pixels, the form in which data sets hold them."""
 
 import numpy as np
 from PIL import Image, ImageOps
 
-# How an image becomes square, and which filter makes it smaller or larger; all of Pillow's are antialiased.
+# Pillow's filters are antialiased.
 CROPS = ("center", "squeeze")
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -14,19 +14,20 @@ FILTERS = {
 
 
 def square_rgb(image: Image.Image, resolution: int, crop: str = "center", filter_name: str = "lanczos") -> np.ndarray:
-    """An image of any size and mode as [resolution, resolution, 3] uint8 RGB.
+    """Converts an image of any size and mode to [resolution, resolution, 3] uint8 RGB.
 
     Camera orientation is applied, transparency is laid over white, and 16-bit grey is reduced to 8
     bits; an image of the right size passes unchanged.
 
     Args:
-      image: decoded or still to be decoded.
+      image: as opened by Pillow; decoded here if it is not yet.
       resolution: side of the result in pixels.
-      crop: "center" takes the largest square in the middle, "squeeze" the whole image.
+      crop: "center" takes the largest square in the middle, "squeeze" resizes the whole image to a square.
       filter_name: one of FILTERS.
 
     Raises:
-      ValueError: pixels of more than 16 bits; and what Pillow raises where an image is damaged.
+      ValueError: the pixels are floating-point or have more than 16 bits.
+      Exception: whatever Pillow raises on a damaged image.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":

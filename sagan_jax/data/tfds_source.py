@@ -1,7 +1,7 @@
 """TensorFlow Datasets by name: ArrayRecord data by random access, TFRecord data as a stream.
 
-Reading ArrayRecord needs no TensorFlow; reading TFRecord does. Images are taken out of
-the records undecoded, so both kinds go through the same decoder, crop and resize.
+Reading ArrayRecord needs no TensorFlow; reading TFRecord does. Images leave the records
+encoded, so both kinds share decoder, crop and resize with image files.
 """
 
 import collections
@@ -11,23 +11,23 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
 from sagan_jax.data.encoded import Decoded, EncodedImage, decode
+from sagan_jax.data.source import ONE_CLASS
 from sagan_jax.errors import InputError
 
 FILE_FORMATS = (tfds.core.FileFormat.ARRAY_RECORD, tfds.core.FileFormat.TFRECORD)
-SHUFFLE_BUFFER = 10_000  # undecoded images a stream shuffles within, per process
+SHUFFLE_BUFFER = 10_000  # encoded images in the buffer of a shuffled stream, per process
 
 
 def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "Decoded | TfdsStream":
-    """The split of a TFDS data set as a source for training: ArrayRecord data by random access, TFRecord as a stream.
+    """Opens a split of a TFDS data set: an `ImageSource` over ArrayRecord data, an `ImageStream` over TFRecord data.
 
     Args:
       name, split, data_dir: see `TfdsImages`.
-      resolution: side of the images to make.
+      resolution: side in pixels of the images.
 
     Raises:
       InputError: see `TfdsImages`.
@@ -36,9 +36,7 @@ def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "Decoded
     if not images.random_access:
         return TfdsStream(images, resolution)
     records = images.records(split)
-    return Decoded(
-        images.name, images.class_names, None, len(images), lambda i: images.encoded(records[i], i), resolution
-    )
+    return Decoded(len(images), lambda i: images.encoded(records[i], i), resolution, images.name, images.class_names)
 
 
 def _checked_builder(name: str, split: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -86,7 +84,7 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
 
 @contextlib.contextmanager
 def _quiet_absl() -> Iterator[None]:
-    """Silences TFDS's warning about an unprepared folder, which our own error says better."""
+    """Silences TFDS's warning about a folder that is not prepared, for which we raise an InputError."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -102,11 +100,11 @@ class TfdsImages:
     Args:
       name: such as "cifar10" or "imagenet2012:5.1.0".
       split: such as "train" or "train[:90%]".
-      data_dir: where TFDS data lies; empty for TFDS's default.
+      data_dir: folder of TFDS data; empty: TFDS's default.
 
     Raises:
-      InputError: unknown name or split, data not prepared, no image in its records, or a
-        TFRecord data set where TensorFlow is not installed.
+      InputError: the name or split is unknown, the data are not prepared, their records have no image, or they are
+        TFRecord files and TensorFlow is not installed.
     """
 
     ignored = 0
@@ -121,17 +119,17 @@ class TfdsImages:
         self.split = split
         self.num_images = self.builder.info.splits[split].num_examples
         label = dict(self.builder.info.features).get("label")
-        self.class_names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ("all",)
+        self.class_names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ONE_CLASS
         self.decoders = {"image": tfds.decode.SkipDecoding()}
 
     def __len__(self) -> int:
         return int(self.num_images)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TfdsImages, self._arguments  # a builder may hold what cannot be pickled
+        return TfdsImages, self._arguments  # not every builder can be pickled
 
     def records(self, split: Any) -> Any:
-        """The records of a part of the split, in the order of the files; a sequence where there is random access."""
+        """Returns the records of a part of the split in the order of the files; a sequence if `random_access`."""
         if self.random_access:
             return self.builder.as_data_source(split=split, decoders=self.decoders)
         in_order = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
@@ -144,17 +142,17 @@ class TfdsImages:
             yield self.encoded(record, f"{position} of part {index + 1}/{count}")
 
     def identity(self) -> str:
-        """See `EncodedImages.identity`; TFDS versions stand for their contents."""
+        """See `EncodedImages.identity`. The version of the data set stands for its contents."""
         return f"{self.builder.info.full_name} {self.split} {len(self)} {self.builder.info.file_format.value}"
 
     def encoded(self, record: dict[str, Any], position: Any) -> EncodedImage:
-        """The image of a record; its position is for messages."""
+        """Returns the image of a record; the position is for messages."""
         label = int(record["label"]) if len(self.class_names) > 1 else 0
         return EncodedImage(f"{self.name}, image {position}", label, lambda: record["image"])
 
 
 class TfdsStream:
-    """An `ImageStream` over TFRecord files; each process reads its own even share of the split.
+    """An `ImageStream` over TFRecord files; each process reads an even share of the split.
 
     The order of an epoch is a function of (seed, epoch, number of processes): files are
     shuffled, then records within a buffer of SHUFFLE_BUFFER.
@@ -164,7 +162,7 @@ class TfdsStream:
         self.name, self.class_names = images.name, images.class_names
         self.images = images
         self.resolution = resolution
-        self.split = tfds.even_splits(images.split, jax.process_count())[jax.process_index()]
+        self.split = tfds.split_for_jax_process(images.split)
         self.split_size = images.builder.info.splits[self.split].num_examples
 
     def __len__(self) -> int:
@@ -172,7 +170,7 @@ class TfdsStream:
 
     def read(self, seed: int, first_image: int, threads: int, ahead: int) -> Iterator[tuple[np.ndarray, int]]:
         """See `ImageStream.read`."""
-        return _map_ahead(self._load, self._records(seed, first_image), threads, ahead)
+        return _map_stream(self._load, self._records(seed, first_image), threads, ahead)
 
     def _load(self, record: dict[str, Any]) -> tuple[np.ndarray, int]:
         file = self.images.encoded(record, f"of label {record.get('label')}")
@@ -202,8 +200,8 @@ def _require_tensorflow(name: str, builder: tfds.core.DatasetBuilder) -> None:
         ) from error
 
 
-def _map_ahead(function: Callable[[Any], Any], items: Iterator[Any], threads: int, ahead: int) -> Iterator[Any]:
-    """function(item) for each item, in order, computed up to `ahead` items ahead by several threads."""
+def _map_stream(function: Callable[[Any], Any], items: Iterator[Any], threads: int, ahead: int) -> Iterator[Any]:
+    """Does what `map_ahead` does, for items without random access, which Grain maps by one thread only."""
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
         for item in items:

@@ -1,1 +1,1 @@
-"""What is compared with what, by which protocol, and how it is told."""
+"""Scores of generated images against real ones, their protocol, and how both are shown."""

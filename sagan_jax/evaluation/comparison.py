@@ -8,10 +8,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from sagan_jax.data.encoded import Decoded
+from sagan_jax.data.pipeline import read_batches
 from sagan_jax.data.prepared import PreparedImages
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
-from sagan_jax.evaluation.image_sets import NumberedImages, random_order, read_batches
+from sagan_jax.evaluation.image_sets import NumberedImages, random_order
 from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.reference import reference_features
 from sagan_jax.evaluation.scores import scores_of
@@ -23,18 +24,18 @@ from sagan_jax.metrics.neighbours import nearest, squared_radii
 from sagan_jax.runtime.pictures import sample_sheet
 
 NEIGHBOURS, SHOWN_SAMPLES = 7, 8
-MOST_FOR_SPACING = 5_000  # real images whose distances from each other give the scale
+MAX_SPACING_IMAGES = 5_000  # real images whose distances from each other set the unit
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 class Generated(NamedTuple):
-    """Generated images, to be read once.
+    """Generated images.
 
     Attributes:
-      batches: gives images [n, H, W, 3] uint8 and labels [n], the same images each time it is called.
-      num_images: in all.
-      facts: where they come from, for the protocol.
+      batches: returns an iterator over images [n, H, W, 3] uint8 and labels [n], the same at each call.
+      num_images: number of images.
+      facts: origin of the images, for the protocol.
       labelled: whether the labels are those of the real images' classes.
     """
 
@@ -45,12 +46,12 @@ class Generated(NamedTuple):
 
 
 class Real(NamedTuple):
-    """Real images and their features, ready for comparisons.
+    """Real images and their features.
 
     Attributes:
-      source: the images, None where only statistics are known.
-      features: of the images, or statistics.
-      facts: for the protocol.
+      source: the images, or None if only statistics are known.
+      features: of the images, or their statistics.
+      facts: origin of the images, for the protocol.
     """
 
     source: ImageSource | None
@@ -59,13 +60,13 @@ class Real(NamedTuple):
 
 
 def extractor_for(name: str, weights: str, resize: str, source: ImageSource | None) -> Extractor:
-    """`open_extractor` with the images of a source to train a classifier on."""
+    """Opens a feature network, see `open_extractor`; the source has the images to train a classifier on."""
     if source is None and name == "classifier":
         raise InputError("the feature network classifier learns from real images, not from their statistics.")
 
-    def real(most: int) -> tuple[np.ndarray, np.ndarray]:
+    def real(count: int) -> tuple[np.ndarray, np.ndarray]:
         assert source is not None
-        return source.load(random_order(source, most))
+        return source.load(random_order(source, count))
 
     return open_extractor(name, weights, resize, real, len(source.class_names) if source else 0)
 
@@ -73,7 +74,7 @@ def extractor_for(name: str, weights: str, resize: str, source: ImageSource | No
 def real_images(
     extractor: Extractor, source: ImageSource, count: int | None, batch_size: int, cache_dir: str, mesh: Mesh
 ) -> Real:
-    """Real images with their features, see `reference_features`."""
+    """Computes or reads the features of real images, see `reference_features`."""
     if len(source) < 2:
         raise InputError(f"{source.name} has a single image, which has no distribution: give more real images.")
     features = reference_features(extractor, source, count, batch_size, cache_dir, mesh)
@@ -82,15 +83,15 @@ def real_images(
         manifest = source.manifest
         facts |= {"made_of": manifest.source, "crop": manifest.crop, "filter": manifest.filter}
     elif isinstance(source, Decoded):
-        facts |= {"crop": "center", "filter": "lanczos"}  # what `square_rgb` does if nothing else is said
+        facts |= {"crop": "center", "filter": "lanczos"}  # the defaults of `square_rgb`
     return Real(source, features, facts)
 
 
 def compare(extractor: Extractor, real: Real, generated: Generated, mesh: Mesh) -> tuple[Evaluation, FeatureSet]:
-    """Passes the generated images through the network and scores them; returns their features too.
+    """Passes the generated images through the network and scores them; returns also their features.
 
     Raises:
-      InputError: the features of the two do not belong together, or are not finite.
+      InputError: real and generated features have different dimensions, or features are not finite.
     """
     if generated.num_images < 2:
         raise InputError("a single generated image has no distribution: give at least 2, better thousands.")
@@ -116,13 +117,13 @@ def compare(extractor: Extractor, real: Real, generated: Generated, mesh: Mesh) 
 
 
 def samples_of(source: ImageSource, real: ImageSource | None, batch_size: int) -> Generated:
-    """Another tool's samples, with their classes where these are the real ones'.
+    """Returns another tool's samples, with labels if both sides have classes.
 
     Raises:
-      InputError: some of the classes are not the real ones'.
+      InputError: a class of the samples is not among the real ones.
     """
     label_map = _label_map(source, real.class_names) if real else None
-    indices = np.random.default_rng(0).permutation(len(source))  # the Inception Score wants no order by class
+    indices = random_order(source, None)  # the splits of the Inception Score must not be sorted by class
 
     def batches() -> Batches:
         for images, labels in read_batches(source, indices, batch_size):
@@ -133,10 +134,10 @@ def samples_of(source: ImageSource, real: ImageSource | None, batch_size: int) -
 
 
 def _label_map(source: ImageSource, real_names: tuple[str, ...]) -> np.ndarray | None:
-    """The real label of each label [K], or None where one of the sides has no classes.
+    """Returns the real label [K] int32 of each label, or None if one of the sides has no classes.
 
-    Names are matched by name. Labels that have none are labels of the real ones, and so are folders called 0, 1, ...
-    where no real class is called by a number.
+    Classes are matched by name. Labels without names (`NumberedImages`), and folders called 0, 1, ... if no real class
+    has a number for a name, are taken for labels of the real classes.
     """
     names = source.class_names
     if min(len(names), len(real_names)) < 2:
@@ -158,26 +159,26 @@ def _label_map(source: ImageSource, real_names: tuple[str, ...]) -> np.ndarray |
 
 
 def neighbour_sheet(real: Real, fake: FeatureSet, images: np.ndarray, title: str) -> np.ndarray | None:
-    """Samples beside the real images nearest to them in feature space, to see whether they are copies.
+    """Draws samples beside the real images nearest to them in feature space, by which copies are recognised.
 
-    Each row is named by the distance of the nearest, in units of the median distance of a real image from its own
-    nearest.
+    Each row is captioned with the distance of the nearest real image, in units of the median distance of a real image
+    from its own nearest.
 
     Args:
-      real: None is returned where it has no images.
+      real: real images and their features.
       fake: features of generated images.
-      images: the first of these, [R, H, W, 3] uint8.
-      title: what they are.
+      images: the first of the generated images, [R, H, W, 3] uint8.
+      title: of the picture.
 
     Returns:
-      A picture [height, width, 3] uint8.
+      A picture [height, width, 3] uint8, or None if `real` has only statistics.
     """
     if real.source is None or not isinstance(real.features, FeatureSet):
         return None
     features = real.features.features
     indices, distances = nearest(fake.features[: len(images)], features, NEIGHBOURS)
     found, _ = real.source.load(random_order(real.source, len(features))[indices.ravel()])
-    spacing = np.sqrt(np.median(squared_radii(np.asarray(features[:MOST_FOR_SPACING]), (1,))))
+    spacing = np.sqrt(np.median(squared_radii(np.asarray(features[:MAX_SPACING_IMAGES]), (1,))))
     names = [f"{distance / max(spacing, np.finfo(np.float32).tiny):.2f}" for distance in distances[:, 0]]
     rows = np.concatenate([images[:, None], found.reshape(*indices.shape, *images.shape[1:])], axis=1)
     return sample_sheet(rows, names, f"{title} · left a sample, then its nearest real images; near 0 is a copy")

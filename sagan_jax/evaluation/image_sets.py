@@ -1,54 +1,47 @@
-"""Images to be measured: another tool's samples, or real data, by a name or a path."""
+"""Opens the images to compare, another tool's samples or real data, by a name or a path."""
 
-import concurrent.futures
-import itertools
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from sagan_jax.data.arrays import ArrayImages
-from sagan_jax.data.batch import in_batches
-from sagan_jax.data.encoded import Decoded, EncodedImage, opened
+from sagan_jax.data.encoded import Decoded, EncodedImage, open_image
 from sagan_jax.data.files import ImageFiles
-from sagan_jax.data.layout import ONE_CLASS
 from sagan_jax.data.manifest import MANIFEST
 from sagan_jax.data.source import ImageSource, open_source
 from sagan_jax.errors import InputError
 
 MOST_CLASSES = 1_000_000
-THREADS = 8  # that load images while the devices work
 IMAGE_KEYS, LABEL_KEYS, NAMES_KEY = ("images", "samples", "arr_0"), ("labels", "arr_1"), "class_names"
 
 
 class NumberedImages(ArrayImages):
-    """Images whose labels are known, but not what the classes are called; their names are the labels as text."""
+    """Images with labels but without names of classes; `class_names` are the labels as text."""
 
 
 def open_samples(path: str) -> ImageSource:
-    """Images in a folder, a zip archive or an .npz file, exactly as they are.
+    """Opens the images of a folder, a zip archive or an .npz file, without cropping or resizing.
 
     An .npz has images [N, H, W, 3] uint8 as "images", "samples" or "arr_0", and may have labels [N] as "labels" or
     "arr_1", and with these the name of each label [K] as "class_names".
 
     Raises:
-      InputError: nothing there, or the images are not square, not of one size, or not uint8.
+      InputError: there are no images, or they are not square, not of one size, or not uint8.
     """
     if Path(path).suffix == ".npz":
         return _open_npz(Path(path).expanduser())
     files = ImageFiles([path])
     first = files.file(0)
-    with opened(first) as image:
+    with open_image(first) as image:
         side = image.width
     for index in range(len(files)):
         _check_size(files.file(index), side)
-    return Decoded(path, files.class_names, files.labels, len(files), files.file, side)
+    return Decoded(len(files), files.file, side, path, files.class_names, files.labels)
 
 
 def _check_size(file: EncodedImage, side: int) -> None:
-    with opened(file) as image:
+    with open_image(file) as image:
         if image.size != (side, side):
             raise InputError(
                 f"{file.name} has {image.width}x{image.height} pixels, but the first image is {side} wide: only square"
@@ -76,7 +69,7 @@ def _open_npz(path: Path) -> ArrayImages:
             " with values 0 to 255."
         )
     if labels is None:
-        return ArrayImages(str(path), ONE_CLASS, images, np.zeros(len(images), np.int32))
+        return ArrayImages(str(path), images)
     return _labelled(path, images, labels, class_names)
 
 
@@ -92,25 +85,25 @@ def _labelled(path: Path, images: np.ndarray, labels: np.ndarray, class_names: n
         )
     most, labels = labels.max(), labels.astype(np.int32)
     if class_names is None:
-        return NumberedImages(str(path), [str(label) for label in range(most + 1)], images, labels)
+        return NumberedImages(str(path), images, labels, [str(label) for label in range(most + 1)])
     one_each = class_names.ndim == 1 and most < len(np.unique(class_names)) == len(class_names)
     if class_names.dtype.kind != "U" or not one_each:
         raise InputError(
             f"{path} has {class_names.dtype} class_names of shape {class_names.shape} for labels up to {most}: they"
             " must be text, a name of its own for each label from 0 on."
         )
-    return ArrayImages(str(path), class_names.tolist(), images, labels)
+    return ArrayImages(str(path), images, labels, class_names.tolist())
 
 
 def open_real(data: ConfigDict, name: str) -> ImageSource:
-    """Real images by a name as in `data.source`, or by the path of a prepared set, a folder, a zip or an .npz.
+    """Opens real images by a name as in `data.source`, or by the path of a prepared set, a folder, a zip or an .npz.
 
     Args:
-      data: `config.data`, of which all but the source counts; images are cropped and resized to `data.resolution`.
-      name: of the data set.
+      data: `config.data` except for its source; images are cropped and resized to `data.resolution`.
+      name: name or path of the data set.
 
     Raises:
-      InputError: there is no such thing, or it cannot be read by index.
+      InputError: there is no such data set, or it lacks random access.
     """
     if Path(name).suffix == ".npz":
         images = _open_npz(Path(name).expanduser())
@@ -131,15 +124,5 @@ def open_real(data: ConfigDict, name: str) -> ImageSource:
 
 
 def random_order(source: ImageSource, count: int | None) -> np.ndarray:
-    """Indices [n] of `count` images, or of all, in an order that is always the same; any beginning is a fair sample."""
+    """Returns the indices [n] of `count` images (None: all) in a fixed random order; each prefix is a random sample."""
     return np.random.default_rng(0).permutation(len(source))[:count]
-
-
-def read_batches(source: ImageSource, indices: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images [n, H, W, 3] uint8 and labels [n] of the indices, loaded ahead by threads."""
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        parts = in_batches(len(indices), batch_size)
-        loading = deque(pool.submit(source.load, indices[part]) for part in itertools.islice(parts, 2 * THREADS))
-        while loading:
-            yield loading.popleft().result()
-            loading.extend(pool.submit(source.load, indices[part]) for part in itertools.islice(parts, 1))

@@ -1,4 +1,4 @@
-"""An evaluation as it is kept and shown: every number with the protocol that it was measured by."""
+"""The record of an evaluation, as JSON and as text: scores with the protocol by which they were measured."""
 
 import dataclasses
 import hashlib
@@ -16,18 +16,18 @@ from sagan_jax.evaluation.scores import KINDS, Score
 from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.storage import write_whole
 
-SHARES = ("precision", "recall", "coverage", "label_accuracy")  # shown in per cent
+FRACTIONS = ("precision", "recall", "coverage", "label_accuracy")  # shown in per cent
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Scores and how they came about.
+    """Scores and how they were measured.
 
     Attributes:
       scores: in the order in which they are shown.
-      protocol: nested dict of JSON values: what was generated, compared, and with which features.
-      warnings: sentences on what makes the scores less than they seem.
-      seconds: what the parts took.
+      protocol: nested dict of JSON values: generated images, real images, features.
+      warnings: sentences on what limits the meaning of the scores.
+      seconds: duration of each part.
     """
 
     scores: tuple[Score, ...]
@@ -37,16 +37,16 @@ class Evaluation:
 
     @property
     def values(self) -> dict[str, float]:
-        """Each score by its key."""
+        """Returns each score by its key."""
         return {score.key: score.value for score in self.scores}
 
     def value_of(self, kind: str) -> float | None:
-        """The score of a kind, or None if it could not be measured."""
+        """Returns the score of a kind, or None if it was not measured."""
         return next((score.value for score in self.scores if score.kind == kind), None)
 
     @property
     def network(self) -> str:
-        """The feature network that the scores were measured in."""
+        """Returns the name of the feature network."""
         return self.protocol["features"]["network"]
 
     def save(self, file: epath.Path) -> None:
@@ -55,7 +55,7 @@ class Evaluation:
         write_whole(file, self.encoded())
 
     def encoded(self) -> bytes:
-        """The JSON file."""
+        """Returns the contents of the JSON file."""
         scores = {score.key: dataclasses.asdict(score) for score in self.scores}
         content = {
             "scores": scores,
@@ -67,7 +67,7 @@ class Evaluation:
         return (json.dumps(content, indent=2) + "\n").encode()
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yields the lines of text that show the evaluation."""
         width = max(len(score.name) for score in self.scores) + 2
         for score in self.scores:
             about = f"({score.about})" if score.about else ""
@@ -82,7 +82,7 @@ class Evaluation:
 
 
 def read_evaluation(file: epath.Path) -> Evaluation:
-    """What `Evaluation.save` wrote. Raises InputError if the file is damaged."""
+    """Reads what `Evaluation.save` wrote. Raises InputError if the file is damaged."""
     try:
         content = with_new_names(json.loads(file.read_text()))
         scores = tuple(Score(**score) for score in content["scores"].values())
@@ -96,18 +96,19 @@ def read_evaluation(file: epath.Path) -> Evaluation:
         raise InputError(f"{file} is damaged ({error!r}): delete it and evaluate again.") from error
 
 
-def result_name(features: str, asked: Any) -> str:
-    """The end of a result file's name, such as "inception2015-768-1f0c2ab4.json".
+def result_name(features: str, protocol: Any) -> str:
+    """Returns the end of a result file's name, such as "inception2015-768-1f0c2ab4.json".
 
     Args:
-      features: the feature network.
-      asked: all else that the scores depend on; another protocol has another name, so that none overwrites another's.
+      features: name of the feature network.
+      protocol: all else that the scores depend on; it is hashed, so that results by different protocols do not
+        overwrite each other.
     """
-    return f"{features.replace(':', '-')}-{hashlib.sha256(str(asked).encode()).hexdigest()[:8]}.json"
+    return f"{features.replace(':', '-')}-{hashlib.sha256(str(protocol).encode()).hexdigest()[:8]}.json"
 
 
 def shown_facts(facts: dict[str, Any]) -> Iterator[str]:
-    """Such as "images 10,000"."""
+    """Yields facts of a protocol as text, such as "images 10,000"."""
     for name, value in facts.items():
         text = f"{value:,}" if isinstance(value, int) else str(value)
         text = f"{text[:12]}…" if len(text) == 64 else text  # hashes
@@ -115,8 +116,8 @@ def shown_facts(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def shown_value(score: Score) -> str:
-    """Such as 12.34, 0.00123 ± 0.00004 or 71.2%."""
-    if score.kind in SHARES:
+    """Formats a score, such as 12.34, 0.00123 ± 0.00004 or 71.2%."""
+    if score.kind in FRACTIONS:
         return f"{score.value:.1%}"
     std_error = "" if score.std_error is None else f" ± {score.std_error:.2g}"
     return f"{score.value:#.4g}{std_error}"

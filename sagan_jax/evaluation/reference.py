@@ -1,4 +1,4 @@
-"""Features of real images, computed once per content, network and number, and kept on disk."""
+"""Features of real images, cached on disk by content, network and number of images."""
 
 import contextlib
 import functools
@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from jax.sharding import Mesh
 
+from sagan_jax.data.pipeline import read_batches
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
-from sagan_jax.evaluation.image_sets import random_order, read_batches
+from sagan_jax.evaluation.image_sets import random_order
 from sagan_jax.features.extraction import FeatureSet, extract_features, in_memory
 from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.frechet import Statistics
@@ -24,33 +25,33 @@ from sagan_jax.metrics.moments import Moments
 from sagan_jax.runtime.processes import all_hosts, is_host0
 from sagan_jax.runtime.storage import write_whole
 
-FORMAT = 1  # rises when the same images would give other features, or other files
+FORMAT = 1  # to be raised when the same images give other features, or when the files change
 
 
 def reference_features(
     extractor: Extractor, source: ImageSource, count: int | None, batch_size: int, cache_dir: str, mesh: Mesh
 ) -> FeatureSet:
-    """The features of `count` random real images, or of all, in the order of `random_order`.
+    """Computes the features of real images in `random_order`, or reads them from the cache.
 
     Args:
       extractor: the network.
       source: the real images.
-      count: number of images, None: all.
+      count: number of images; None: all.
       batch_size: images per call.
-      cache_dir: where features are kept; empty: ~/.cache/sagan_jax.
+      cache_dir: folder of the cache; empty: ~/.cache/sagan_jax.
       mesh: the devices.
     """
     indices = random_order(source, count)
     identity = json.dumps([FORMAT, extractor.name, extractor.facts, source.content_hash(), len(indices)])
     cache = Path(cache_dir or "~/.cache/sagan_jax").expanduser() / "features"
     folder = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    kept = _load_sound(folder, len(indices)) if folder.exists() else None
-    if all_hosts(kept is not None):  # else each would wait for another
-        assert kept is not None
-        return kept
-    of_this_machine = f".{folder.name}.{socket.gethostname()}"  # others may share the disk
-    _remove_left_behind(folder.parent, of_this_machine)
-    partial = folder.with_name(f"{of_this_machine}.{os.getpid()}.partial")
+    cached = _load_sound(folder, len(indices)) if folder.exists() else None
+    if all_hosts(cached is not None):  # computing them takes all hosts
+        assert cached is not None
+        return cached
+    prefix = f".{folder.name}.{socket.gethostname()}"  # other machines may share the disk
+    _remove_abandoned(folder.parent, prefix)
+    partial = folder.with_name(f"{prefix}.{os.getpid()}.partial")
     try:
         batches, title = read_batches(source, indices, batch_size), f"features of {source.name}"
         features = extract_features(
@@ -63,7 +64,7 @@ def reference_features(
             keep_logits=False,
         )
         if isinstance(features.features, np.memmap):
-            with _as_a_note():
+            with _errors_as_notes():
                 features.features.flush()
                 _publish(partial, folder, features, identity)
         return features
@@ -71,8 +72,8 @@ def reference_features(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _remove_left_behind(cache: Path, prefix: str) -> None:
-    """Removes what killed processes of this machine were writing."""
+def _remove_abandoned(cache: Path, prefix: str) -> None:
+    """Removes the partial folders of processes of this machine that no longer run."""
     for partial in cache.glob(f"{prefix}.*.partial"):
         if not _is_running(partial.suffixes[-2][1:]):
             shutil.rmtree(partial, ignore_errors=True)
@@ -80,7 +81,7 @@ def _remove_left_behind(cache: Path, prefix: str) -> None:
 
 def _is_running(process: str) -> bool:
     try:
-        os.kill(int(process), 0)  # only asks
+        os.kill(int(process), 0)  # signal 0 only checks for existence
     except ProcessLookupError:
         return False
     except PermissionError:  # another user's
@@ -89,20 +90,20 @@ def _is_running(process: str) -> bool:
 
 
 def _on_disk(file: Path, shape: tuple[int, int]) -> np.ndarray:
-    """An array in a new file, or in memory where the disk has no space for it."""
-    with _as_a_note():
+    """Maps an array [N, D] float32 from a new file, or allocates it in memory if the file cannot be written."""
+    with _errors_as_notes():
         file.parent.mkdir(parents=True, exist_ok=True)
         array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # macOS lacks it, and keeps the file as numpy has cut it to size
-            with file.open("rb+") as handle:  # writing to pages without space would kill the process
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with file.open("rb+") as handle:  # on a full disk, writing to a page without space kills the process
                 os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
         return array
     return in_memory(shape)
 
 
 @contextlib.contextmanager
-def _as_a_note() -> Iterator[None]:
-    """What goes wrong with the cache does not end an evaluation."""
+def _errors_as_notes() -> Iterator[None]:
+    """Prints errors of the cache, which must not end an evaluation."""
     try:
         yield
     except OSError as error:
@@ -112,7 +113,7 @@ def _as_a_note() -> Iterator[None]:
 def _load_sound(folder: Path, num_images: int) -> FeatureSet | None:
     try:
         return _load(folder, num_images)
-    except Exception:  # damaged files may make readers raise anything
+    except Exception:  # readers raise many kinds of exceptions on damaged files
         print(f"note: {folder} is damaged; the features are computed again", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         return None
@@ -131,7 +132,7 @@ def _load(folder: Path, num_images: int) -> FeatureSet:
 
 
 def _publish(partial: Path, folder: Path, features: FeatureSet, identity: str) -> None:
-    """Writes what belongs to the features in `partial`, and gives the folder its name: all is there, or nothing."""
+    """Completes the folder `partial` and renames it to `folder`, so that this is complete or absent."""
     buffer = io.BytesIO()
     np.save(buffer, features.labels)
     write_whole(partial / "labels.npy", buffer.getvalue())
@@ -147,10 +148,10 @@ def _publish(partial: Path, folder: Path, features: FeatureSet, identity: str) -
 
 
 def read_statistics(path: Path) -> Statistics | None:
-    """Mean and covariance from an .npz of other programs ("mu" and "sigma"), or None if it holds neither.
+    """Reads mean and covariance ("mu" and "sigma") from an .npz of another program; None if it has no such arrays.
 
     Raises:
-      InputError: they are not those of a Gaussian.
+      InputError: the file is missing or damaged, or the arrays are not mean and covariance of a Gaussian.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:

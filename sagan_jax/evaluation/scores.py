@@ -1,7 +1,7 @@
-"""All scores that two sets of features allow.
+"""Computes all scores of two sets of features.
 
-The names of distances and of the Inception Score say in which features they were measured; of the others the protocol
-does.
+The names of distances and of the Inception Score contain the feature network; of the other scores only the protocol
+has it.
 """
 
 import dataclasses
@@ -16,12 +16,12 @@ from sagan_jax.metrics.inception_score import inception_score
 from sagan_jax.metrics.kernel_distance import kernel_distance
 from sagan_jax.metrics.neighbours import fidelity
 
-MOST_FOR_KERNEL, MOST_NEIGHBOURS = 10_000, 50_000  # features of each kind for KID, and for precision to coverage
+MAX_KERNEL_FEATURES, MAX_NEIGHBOUR_FEATURES = 10_000, 50_000  # of each kind: for KID; for precision to coverage
 FEWEST_NEIGHBOURS, FEWEST_OF_A_CLASS = 10, 4
 SPLITS, PRECISION_K, DENSITY_K = 10, 3, 5
 
 
-# What a score measures, and whether less of it is better.
+# Kinds of scores, and whether lower is better.
 KINDS = {
     "frechet": True,
     "inception_score": False,
@@ -38,14 +38,14 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One number.
+    """A score.
 
     Attributes:
       kind: one of KINDS.
       name: such as "FID" or "FD-inception768".
-      value: of the score.
-      std_error: its standard error (KID) or deviation (IS), else None.
-      about: what is to be known beside the number; may be empty.
+      value: the number.
+      std_error: its standard error (KID) or standard deviation over splits (IS), else None.
+      about: details of the measurement, shown in brackets; may be empty.
     """
 
     kind: str
@@ -56,20 +56,20 @@ class Score:
 
     @property
     def key(self) -> str:
-        """The name as files have it, such as "fid" or "fd_inception768"."""
+        """Returns the name in files, such as "fid" or "fd_inception768"."""
         return self.name.lower().translate(str.maketrans(" -:", "___"))
 
 
 def scores_of(
     extractor: Extractor, real: FeatureSet | Statistics, fake: FeatureSet, *, classes: bool
 ) -> Iterator[Score]:
-    """The scores, one by one as they are ready.
+    """Yields the scores one by one as they are computed.
 
     Args:
-      extractor: of the features.
+      extractor: network of the features.
       real: features of real images in random order, or only their mean and covariance.
-      fake: features of generated images; their labels count like those of the real ones.
-      classes: whether the labels of both are known.
+      fake: features of generated images.
+      classes: whether both have labels, of the same classes.
     """
     name = extractor.score_name
     gaussian = real.moments if isinstance(real, FeatureSet) else real
@@ -83,20 +83,20 @@ def scores_of(
     if real.spatial is not None and fake.spatial is not None:
         distance = frechet_distance(real.spatial, fake.spatial)
         yield Score("spatial_frechet", name("sFID"), distance, about="of spatial features")
-    kernel = kernel_distance(real.features[:MOST_FOR_KERNEL], fake.features[:MOST_FOR_KERNEL])
-    num_real, num_fake = min(len(real), MOST_FOR_KERNEL), min(len(fake), MOST_FOR_KERNEL)
+    num_real, num_fake = min(len(real), MAX_KERNEL_FEATURES), min(len(fake), MAX_KERNEL_FEATURES)
+    kernel = kernel_distance(real.features[:num_real], fake.features[:num_fake])
     about = f"over {num_real:,} of each" if num_real == num_fake else f"over {num_real:,} real, {num_fake:,} generated"
     yield Score("kernel", name("KID"), kernel.value, kernel.std_error, about)
-    count = min(len(real), len(fake), MOST_NEIGHBOURS)
+    count = min(len(real), len(fake), MAX_NEIGHBOUR_FEATURES)
     if count >= FEWEST_NEIGHBOURS:
-        near = fidelity(
+        measures = fidelity(
             real.features[:count],
             fake.features[:count],
             precision_k=PRECISION_K,
             density_k=DENSITY_K,
             real_radii=real.squared_radii(count, (PRECISION_K, DENSITY_K)),
         )
-        for kind, value in near._asdict().items():
+        for kind, value in measures._asdict().items():
             k = PRECISION_K if kind in ("precision", "recall") else DENSITY_K
             yield Score(kind, kind, value, about=f"k = {k}, {count:,} of each")
     if classes:
@@ -121,5 +121,5 @@ def _class_scores(extractor: Extractor, real: FeatureSet, fake: FeatureSet) -> I
 
 
 def label_accuracy_is_known(real_labels: np.ndarray) -> bool:
-    """Whether there are enough real images of each class that they have, by their labels [N] int."""
+    """Returns whether each class among the labels [N] int has enough real images to measure label accuracy."""
     return bool(np.unique(real_labels, return_counts=True)[1].min() >= FEWEST_OF_A_CLASS)

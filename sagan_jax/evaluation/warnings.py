@@ -1,4 +1,4 @@
-"""Sentences on what makes scores less than they seem."""
+"""Warnings on what limits the meaning of scores: few images, missing classes, unofficial weights."""
 
 from collections.abc import Iterator
 
@@ -14,11 +14,11 @@ from sagan_jax.metrics.frechet import FEWEST_WITHIN_A_CLASS, Statistics
 def warnings_of(
     extractor: Extractor, real: FeatureSet | Statistics, fake: FeatureSet, class_names: tuple[str, ...] = ()
 ) -> Iterator[str]:
-    """The sentences.
+    """Yields the warnings, each a sentence.
 
     Args:
       extractor, real, fake: as in `scores_of`.
-      class_names: of the labels of both, empty where there are none.
+      class_names: of both; empty if there are none.
     """
     if extractor.name.startswith("inception2015") and extractor.facts.get("weights_sha256") != SHA256:
         yield (

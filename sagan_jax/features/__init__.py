@@ -1,1 +1,1 @@
-"""From images to feature vectors: feature networks, their weights, resizing, and the pass through all devices."""
+"""Feature networks: their weights, the resizing of their input, and the extraction of features on all devices."""

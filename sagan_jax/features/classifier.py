@@ -1,4 +1,4 @@
-"""A small classifier trained on the spot on a data set's own images, where no ready network knows such images."""
+"""A small classifier trained on the data set's own images, as a feature network where no pretrained one fits."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ from sagan_jax.runtime.randomness import stream
 
 WIDTHS = (32, 64, 64)  # of the convolutions, each at stride 2; the last is the number of features
 STEPS, BATCH_SIZE, LEARNING_RATE = 400, 128, 2e-3
-HELD_OUT = 5  # one image in so many is not trained on, and says how good the classifier is
-MOST_IMAGES = 50_000  # that are looked at
+HELD_OUT_EVERY = 5  # every fifth image is held out, to measure the accuracy of the classifier
+MAX_IMAGES = 50_000  # for training and holding out
 
 
 class Classifier(nn.Module):
@@ -28,7 +28,7 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Pixels 0..255 [B, H, W, 3] -> "features" [B, 64] and "logits" [B, num_classes]."""
+        """Maps pixels 0..255 [B, H, W, 3] to "features" [B, 64] and "logits" [B, num_classes]."""
         x = images.astype(jnp.float32) / 127.5 - 1
         for width in WIDTHS:
             x = nn.relu(nn.GroupNorm(8)(nn.Conv(width, (3, 3), 2)(x)))
@@ -37,11 +37,11 @@ class Classifier(nn.Module):
 
 
 class TrainedClassifier(NamedTuple):
-    """A classifier and how good it is.
+    """A trained classifier.
 
     Attributes:
       variables: of `Classifier`.
-      accuracy: fraction of right classes among real images that it was not trained on.
+      accuracy: fraction of held-out images that it classifies correctly.
     """
 
     variables: Any
@@ -49,15 +49,15 @@ class TrainedClassifier(NamedTuple):
 
 
 def train_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, seed: int) -> TrainedClassifier:
-    """Trains for a fixed number of steps; the result follows from the arguments.
+    """Trains for STEPS steps; the result is a function of the arguments (in the last bits also of the machine).
 
     Args:
       images: [N, H, W, 3] uint8, in random order.
       labels: [N] int32 in [0, num_classes).
       num_classes: at least 2.
-      seed: of the initial weights and the order.
+      seed: of the initial weights and the batches.
     """
-    held_out = np.arange(len(images)) % HELD_OUT == 0
+    held_out = np.arange(len(images)) % HELD_OUT_EVERY == 0
     train_images, train_labels = images[~held_out], labels[~held_out]
     classifier, optimizer = Classifier(num_classes), optax.adam(LEARNING_RATE)
     key = stream(seed, "classifier")

@@ -1,4 +1,4 @@
-"""Passes images through a feature network on all devices and keeps what the metrics need."""
+"""Extracts the features of images by a network on all devices, and their moments."""
 
 import dataclasses
 import functools
@@ -16,12 +16,12 @@ from sagan_jax.metrics.moments import Moments, merged, moments_of
 from sagan_jax.runtime.image_counter import ImageCounter
 from sagan_jax.runtime.sharding import image_sharding, put_global, replicated
 
-MOMENTS_ROWS = 4096  # features per sum, of which there are float64 copies for a moment
+MOMENTS_ROWS = 4096  # features per sum, which are copied to float64
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSet:
-    """What is known of a set of images; what follows from it is computed when first asked for, and kept.
+    """The features of a set of images; what derives from them is computed on first use and cached.
 
     Attributes:
       features: [N, D] float32; may be mapped from a file.
@@ -42,22 +42,22 @@ class FeatureSet:
 
     @functools.cached_property
     def classifier(self) -> LinearClassifier:
-        """Of the labels, learnt from the features."""
+        """Returns a linear classifier of the labels by the features."""
         return LinearClassifier(self.features, self.labels)
 
     @functools.cached_property
     def held_out_accuracy(self) -> float:
-        """Of such a classifier, see there."""
+        """Returns the `held_out_accuracy` of such a classifier."""
         return held_out_accuracy(self.features, self.labels)
 
     @functools.cached_property
     def squared_radii(self) -> Callable[[int, tuple[int, ...]], np.ndarray]:
-        """`neighbours.squared_radii` among the first so many features, for some ks."""
+        """Returns a cached function (count, ks) -> `neighbours.squared_radii` of the first `count` features."""
         return functools.cache(lambda count, ks: neighbours.squared_radii(self.features[:count], ks))
 
 
 def in_memory(shape: tuple[int, int]) -> np.ndarray:
-    """Where features go if nothing else is said."""
+    """Allocates features in memory."""
     return np.empty(shape, np.float32)
 
 
@@ -71,19 +71,19 @@ def extract_features(
     allocate: Callable[[tuple[int, int]], np.ndarray] = in_memory,
     keep_logits: bool = True,
 ) -> FeatureSet:
-    """The features of images.
+    """Computes the features of images.
 
     Args:
       extractor: the network.
       batches: images [n, H, W, 3] uint8 and labels [n], n the same for all but the last.
-      num_images: in all, at least 1.
-      title: what the images are, for the display of progress.
-      mesh: the devices, which share each batch.
-      allocate: makes the array [N, D] that the features are written to, such as a file.
-      keep_logits: whether the logits are wanted; those of a million images take gigabytes.
+      num_images: number of images in all batches, at least 1.
+      title: of the images, for the display of progress.
+      mesh: the devices, over which each batch is sharded.
+      allocate: makes the array [N, D] float32 for the features, such as one mapped from a file.
+      keep_logits: whether to keep the logits; those of a million images take gigabytes.
 
     Raises:
-      InputError: the images do not have the size that the network wants, or a feature is not finite.
+      InputError: the images do not have the size that the network takes, or a feature is not finite.
     """
     features: np.ndarray | None = None
     labels = np.empty(num_images, np.int32)
@@ -116,7 +116,7 @@ def extract_features(
 
 
 class _RunningMoments:
-    """Moments of rows that come in batches, a sum for so many rows at a time."""
+    """Moments of rows [n, D] that arrive in batches; MOMENTS_ROWS rows are summed at a time."""
 
     def __init__(self) -> None:
         self._waiting: list[np.ndarray] = []
@@ -128,7 +128,7 @@ class _RunningMoments:
             self.total()
 
     def total(self) -> Moments | None:
-        """The moments of all rows so far, or None before the first."""
+        """Returns the moments of all rows so far, or None before the first."""
         if self._waiting:
             part = moments_of(np.concatenate(self._waiting))
             self._moments = part if self._moments is None else merged([self._moments, part])
@@ -139,7 +139,7 @@ class _RunningMoments:
 def _outputs(
     extractor: Extractor, batches: Iterable[tuple[np.ndarray, np.ndarray]], mesh: Mesh
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Outputs of the network and labels, batch by batch; one at a time, see `Sampler.freeze`."""
+    """Yields the outputs of the network and the labels of each batch; one program at a time, see `Sampler.freeze`."""
     whole, sharded = replicated(mesh), image_sharding(mesh)
     function = jax.jit(extractor.function, in_shardings=(whole, sharded), out_shardings=whole)
     variables, size = put_global(whole, extractor.variables), 0

@@ -1,4 +1,4 @@
-"""Feature networks by name: what they need, what they give, and what distances in their features are called."""
+"""Feature networks by name: their weights, their outputs, and the names of scores in their features."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 
 from sagan_jax.errors import InputError
 from sagan_jax.features import resnet56
-from sagan_jax.features.classifier import MOST_IMAGES, Classifier, train_classifier
+from sagan_jax.features.classifier import MAX_IMAGES, Classifier, train_classifier
 from sagan_jax.features.inception_weights import find_weights, inception_params
 from sagan_jax.features.resizing import RESIZES, resized
 from sagan_jax.metrics.inception import SIDE, Inception, normalised
@@ -32,11 +32,11 @@ class Extractor:
 
     Attributes:
       name: one of NAMES.
-      facts: what the features depend on, for people and for telling caches apart: weights, their hash, resize.
+      facts: what the features depend on, for the protocol and the key of the cache: weights, their hash, resize.
       variables: weights.
       function: (variables, images [B, H, W, 3] uint8) -> "features" [B, D], and where the network has them "logits"
         [B, K] and "spatial" [B, S].
-      side: of the images that it takes, in pixels; None: any.
+      side: of the images that it takes, in pixels; None: any size.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Extractor:
 
     @property
     def identity(self) -> str:
-        """What the features depend on besides the images, such as "inception2015, legacy, 6726825d0af5...".
+        """Returns what the features depend on besides the images, such as "inception2015, legacy, 6726825d0af5...".
 
-        Left out are the weights of the classifier: they follow from the real images, but in their last bits from the
-        machine as well, on which a run that is continued elsewhere must not depend.
+        The weights of the classifier are excluded: they derive from the real images, but in their last bits also from
+        the machine, which may change when a run is continued.
         """
         facts = self.facts if self.name != "classifier" else {}
         return ", ".join([self.name, *(facts[part] for part in ("resize", "weights_sha256") if part in facts)])
 
     def score_name(self, standard: str) -> str:
-        """What a score that is called `standard` in Inception's 2048 features, such as FID, is called in these."""
+        """Returns the name in these features of a score that is called `standard` in Inception's 2048, such as FID."""
         if self.name == "inception2015":
             return standard if self.facts["resize"] == "legacy" else f"clean-{standard}"
         other = {"FID": "FD", "KID": "KD", "intra-class FID": "intra-class FD"}.get(standard, standard)
@@ -64,7 +64,7 @@ class Extractor:
 
 
 def check_extractor(name: str, resize: str) -> None:
-    """Raises InputError if there is no such feature network or resize."""
+    """Raises InputError if the feature network or the resize is unknown."""
     if name not in NAMES:
         raise InputError(f"the feature network {name!r} is unknown: choose from {', '.join(NAMES)}.")
     if resize not in RESIZES:
@@ -72,14 +72,14 @@ def check_extractor(name: str, resize: str) -> None:
 
 
 def open_extractor(name: str, weights: str, resize: str, real: Callable[[int], Images], num_classes: int) -> Extractor:
-    """The feature network of a name.
+    """Opens the feature network of a name; trains it if it is the classifier.
 
     Args:
       name: one of NAMES.
       weights: file of its weights; empty: a download for Inception.
-      resize: how Inception gets images of its size, one of RESIZES.
-      real: gives so many random real images to train a classifier on, or all there are.
-      num_classes: of these.
+      resize: how images are brought to Inception's size, one of RESIZES.
+      real: returns the given number of random real images, or all, to train a classifier on.
+      num_classes: of the real images.
 
     Raises:
       InputError: the name is unknown, or its weights are missing or damaged.
@@ -100,12 +100,12 @@ def _open_inception(tap: str, weights: str, resize: str) -> Extractor:
 
 
 def deepest_of(tap: str) -> str:
-    """How deep `Inception` is to be for all outputs that belong to a tap."""
+    """Returns the depth of `Inception` that all outputs of a tap need."""
     return "logits" if tap == "2048" else "768"
 
 
 def inception_extractor(tap: str, resize: str, params: Any, facts: dict[str, Any]) -> Extractor:
-    """Inception's features at a tap, by given parameters."""
+    """Makes the extractor of Inception's features at a tap, with the given parameters."""
     name = "inception2015" if tap == "2048" else f"inception2015:{tap}"
     return Extractor(
         name, facts | {"resize": resize}, {"params": params}, functools.partial(_inception_features, tap, resize)
@@ -137,7 +137,7 @@ def _train_classifier(real: Callable[[int], Images], num_classes: int) -> Extrac
             f"the feature network classifier learns to tell classes apart, but the real images have {num_classes}:"
             " use inception2015."
         )
-    images, labels = real(MOST_IMAGES)
+    images, labels = real(MAX_IMAGES)
     trained = train_classifier(images, labels, num_classes, seed=0)
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(trained.variables):

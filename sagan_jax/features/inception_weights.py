@@ -1,4 +1,4 @@
-"""The weights of the FID's Inception: found or downloaded, and brought from other programs' names to ours."""
+"""Finds or downloads the weights of the FID's Inception, and converts them from other programs' names."""
 
 import functools
 import hashlib
@@ -19,7 +19,7 @@ from sagan_jax.runtime.storage import write_whole
 # The TensorFlow graph of 2015-12-05 as the authors of pytorch-fid converted it.
 URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-EPSILON = 1e-3  # of the batch norms that are folded into the convolutions
+EPSILON = 1e-3  # of the batch normalisation, which is folded into the convolutions
 
 STEM = {
     "conv": "Conv2d_1a_3x3",
@@ -54,10 +54,10 @@ FORKS = {"tower": "branch3x3_2", "tower_1": "branch3x3dbl_3"}
 
 
 def find_weights(path: str) -> Path:
-    """The file that the user names, or the one in the cache, downloaded if need be.
+    """Returns the file that the user names, or the one in the cache, which is downloaded if missing.
 
     Raises:
-      InputError: the file is missing, or there is no way to the download.
+      InputError: the download fails, or has a wrong SHA-256.
     """
     if path:
         return Path(path).expanduser()
@@ -87,7 +87,7 @@ def _download(url: str) -> bytes:
 
 
 def inception_params(weights: dict[str, np.ndarray], deepest: str, path: Path) -> dict[str, Any]:
-    """Parameters of `Inception(deepest)` from arrays with TensorFlow's, pytorch-fid's or our own names.
+    """Converts arrays with TensorFlow's, pytorch-fid's or our own names to the parameters of `Inception(deepest)`.
 
     TensorFlow's (and ours): LAYER/weights or LAYER/kernel, height x width x in x out, and LAYER/bias, batch norm
     folded in. pytorch-fid's: LAYER.conv.weight, out x in x height x width, and LAYER.bn.*.
@@ -146,7 +146,7 @@ def _norm_array(weights: dict[str, np.ndarray], name: str, kind: str) -> np.ndar
 
 
 def torch_name(layer: str) -> str:
-    """The PyTorch port's name of a convolution that the TensorFlow graph calls `layer`."""
+    """Returns the PyTorch port's name of a convolution that the TensorFlow graph calls `layer`."""
     if layer in STEM:
         return STEM[layer]
     block, *towers, conv = layer.split("/")

@@ -1,6 +1,6 @@
-"""Two ways to bring images to the side that a feature network wants, as products with matrices on the device.
+"""Resizes images to the input of a feature network, by products with matrices on the device.
 
-Both resize rows and columns independently and linearly, so a matrix for each side is all there is to them.
+Both methods are separable and linear, so one matrix per axis describes them completely.
 """
 
 import jax
@@ -12,15 +12,15 @@ RESIZES = ("legacy", "clean")
 
 
 def resize_matrix(size: int, side: int, method: str) -> np.ndarray:
-    """[side, size] float32: what each of the new pixels takes of the old ones along one axis.
+    """Returns the weights [side, size] float32 of the old pixels in each new one, along one axis.
 
     Args:
       size, side: old and new length.
-      method: "legacy" for TensorFlow 1's bilinear, as the original FID was computed: no antialiasing, and the
-        first pixels' corners, not centres, aligned. "clean" for Pillow's bicubic in floating point, which is
+      method: "legacy" for TensorFlow 1's bilinear, as in the original FID: without antialiasing, and with the corners,
+        not the centres, of the first pixels aligned. "clean" for Pillow's bicubic in floating point, which is
         antialiased (Parmar et al. 2022, arXiv:2104.11222).
     """
-    if method == "clean":  # what Pillow does to the unit vectors
+    if method == "clean":  # the images of the unit vectors under Pillow's resize
         unit = Image.fromarray(np.eye(size, dtype=np.float32))
         return np.asarray(unit.resize((size, side), Image.Resampling.BICUBIC))
     position = np.arange(side) * (size / side)
@@ -34,7 +34,7 @@ def resize_matrix(size: int, side: int, method: str) -> np.ndarray:
 
 
 def resized(images: jax.Array, side: int, method: str) -> jax.Array:
-    """Pixels 0..255 [B, H, W, 3] of any dtype -> [B, side, side, 3] float32 in 0..255, not rounded."""
+    """Resizes pixels 0..255 [B, H, W, 3] of any dtype to [B, side, side, 3] float32 in 0..255, not rounded."""
     pixels = images.astype(jnp.float32)
     if images.shape[1:3] == (side, side):
         return pixels

@@ -1,6 +1,6 @@
-"""The ResNet-56 classifier of CIFAR-10, whose 64 pooled features are quick to compute and know these ten classes.
+"""The ResNet-56 classifier of CIFAR-10, a small feature network (64 pooled features) for images of its ten classes.
 
-Not for images of other data sets. It was trained on CIFAR-10's training images, which it fits better than any others.
+It was trained on CIFAR-10's training images, which it fits better than any others, and suits no other data set.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ EPSILON = 1e-5
 
 
 class ResNet56(nn.Module):
-    """Features and logits of images; batch norm always uses the stored moments.
+    """Features and logits of images; batch normalisation always uses the stored moments.
 
     Reference: He et al. 2016 (arXiv:1512.03385), section 4.2, option A; layers named as in the PyTorch version of
     Idelbayev, https://github.com/akamaster/pytorch_resnet_cifar10.
@@ -29,7 +29,7 @@ class ResNet56(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        """Pixels 0..255 [B, 32, 32, 3] -> "features" [B, 64] and "logits" [B, 10]."""
+        """Maps pixels 0..255 [B, 32, 32, 3] to "features" [B, 64] and "logits" [B, 10]."""
         x = (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN)) / jnp.asarray(STD)
         x = nn.relu(_norm("bn1")(_conv(16, 1, "conv1")(x)))
         for stage, (channels, stride) in enumerate(STAGES, start=1):
@@ -43,7 +43,7 @@ class ResNet56(nn.Module):
 
 
 def _conv(channels: int, stride: int, name: str) -> nn.Conv:
-    padding = ((1, 1), (1, 1))  # SAME would pad differently at stride 2
+    padding = ((1, 1), (1, 1))  # at stride 2, SAME would pad only one side
     return nn.Conv(channels, (3, 3), stride, padding, use_bias=False, precision="highest", name=name)
 
 
@@ -57,7 +57,7 @@ def _shortcut(x: jax.Array, channels: int, stride: int) -> jax.Array:
 
 
 def variables_of(weights: dict[str, np.ndarray], path: Path) -> dict[str, Any]:
-    """The variables of `ResNet56` from arrays with PyTorch's names and layouts.
+    """Converts arrays with PyTorch's names and layouts to the variables of `ResNet56`.
 
     Raises:
       InputError: an array is missing, of another shape, or not finite; the message names `path`.

@@ -1,1 +1,1 @@
-"""Measures of generated images; they know arrays, not models or training."""
+"""Measures of generated images and of attention, as functions of arrays; and the Inception network of the FID."""

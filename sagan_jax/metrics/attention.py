@@ -1,13 +1,13 @@
-"""Attention as numbers: how spread out it is, and how far it looks."""
+"""Entropy and mean distance of attention."""
 
 import numpy as np
 
 
 def attention_entropy(weights: np.ndarray) -> np.ndarray:
-    """Entropy of each query's attention, in nats: 0 looks at one position, log M at all M alike.
+    """Computes the entropy of each query's attention in nats, from 0 (a single key) to log M (uniform over M keys).
 
     Args:
-      weights: [N, L, M], rows sum to 1.
+      weights: [N, L, M] float32, rows sum to 1.
 
     Returns:
       [N, L] float32.
@@ -16,14 +16,14 @@ def attention_entropy(weights: np.ndarray) -> np.ndarray:
 
 
 def attention_distance(weights: np.ndarray, resolution: int) -> np.ndarray:
-    """How far from itself each query looks on average, in pixels of the image.
+    """Computes the mean distance of each query to its keys, weighted by attention, in pixels of the image.
 
     Args:
-      weights: [N, L, M], rows sum to 1; L and M are squares of feature map sides.
-      resolution: side of the image.
+      weights: [N, L, M] float32, rows sum to 1; L and M are the squares of the sides of feature maps.
+      resolution: side of the image in pixels.
 
     Returns:
-      [N, L] float32: the distances from the query's centre to the centres of the key positions, weighted.
+      [N, L] float32, measured between the centres of positions.
     """
     queries, keys = (centres(count, resolution) for count in weights.shape[1:])
     distances_LM = np.linalg.norm(queries[:, None] - keys[None], axis=-1).astype(np.float32)
@@ -31,7 +31,7 @@ def attention_distance(weights: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def centres(count: int, resolution: int) -> np.ndarray:
-    """Centres (x, y) in image pixels of the `count` positions of a square feature map, row by row; [count, 2]."""
+    """Returns the centres (x, y) [count, 2] in image pixels of the positions of a square feature map, row by row."""
     side = round(count**0.5)
     along = (np.arange(side) + 0.5) * (resolution / side)
     return np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)

@@ -8,11 +8,11 @@ import numpy as np
 
 from sagan_jax.metrics.moments import moments_of, symmetric_root
 
-FEWEST_WITHIN_A_CLASS = 2  # real and generated images, for a distance between them
+FEWEST_WITHIN_A_CLASS = 2  # real and generated images of a class, for covariances
 
 
 class Gaussian(Protocol):
-    """Anything with a mean [D], a covariance [D, D] and the symmetric root of it, float64, such as `Moments`."""
+    """A mean [D], a covariance [D, D] and its symmetric root [D, D], all float64, such as those of `Moments`."""
 
     @property
     def mean(self) -> np.ndarray: ...
@@ -26,7 +26,7 @@ class Gaussian(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """A Gaussian of which nothing else is known, such as from another program's file."""
+    """A mean [D] and a covariance [D, D] float64 without the number of images, such as from another program's file."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -38,12 +38,13 @@ class Statistics:
 
 
 def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), never negative.
+    """Computes |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) in float64, clipped at 0.
 
-    The trace of the root is that of (C1^(1/2) C2 C1^(1/2))^(1/2), which is symmetric: it needs eigenvalues of
-    symmetric matrices only, works for singular ones, and has no imaginary part to throw away.
+    The trace of the root equals that of (C1^(1/2) C2 C1^(1/2))^(1/2). This matrix is symmetric, so eigenvalues of
+    symmetric matrices suffice, singular covariances are no problem, and there is no imaginary part to discard.
 
-    Reference: Dowson & Landau 1982; Heusel et al. 2017 (arXiv:1706.08500), eq. 6.
+    Reference: Dowson & Landau 1982, "The Frechet Distance between Multivariate Normal Distributions"; Heusel et al.
+    2017 (arXiv:1706.08500), eq. 6.
     """
     difference = real.mean - fake.mean
     inner = real.covariance_root @ fake.covariance @ real.covariance_root
@@ -52,8 +53,8 @@ def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
     return float(max(distance, 0))
 
 
-def frechet_distance_of_few(real: np.ndarray, fake: np.ndarray) -> float:
-    """The same for features [N, D], [M, D] themselves, at less cost where N or M is smaller than D.
+def frechet_distance_of_features(real: np.ndarray, fake: np.ndarray) -> float:
+    """Computes `frechet_distance` from features [N, D], [M, D], which is cheaper if N or M is smaller than D.
 
     With C1 = A^T A and C2 = B^T B the trace of the root is the sum of the singular values of A B^T, which is [N, M].
     """
@@ -68,7 +69,7 @@ def frechet_distance_of_few(real: np.ndarray, fake: np.ndarray) -> float:
 def intra_class_distances(
     real: np.ndarray, real_labels: np.ndarray, fake: np.ndarray, fake_labels: np.ndarray
 ) -> dict[int, float]:
-    """The Frechet distance within each class that has at least two real and two generated images, by label.
+    """Computes the Frechet distance within each class of at least two real and two generated images, by label.
 
     Their mean is the intra-class FID of Miyato & Koyama 2018 (arXiv:1802.05637), which Zhang et al. report.
 
@@ -82,7 +83,7 @@ def intra_class_distances(
         if min(len(of_real), len(of_fake)) < FEWEST_WITHIN_A_CLASS:
             continue
         if min(len(of_real), len(of_fake)) < real.shape[1]:
-            distances[int(label)] = frechet_distance_of_few(of_real, of_fake)
+            distances[int(label)] = frechet_distance_of_features(of_real, of_fake)
         else:
             distances[int(label)] = frechet_distance(moments_of(of_real), moments_of(of_fake))
     return distances

@@ -1,7 +1,7 @@
 """The Inception-v3 of 2015-12-05 whose pooled features define the FID.
 
-Not torchvision's: average pools count only real pixels, the last block pools by maximum, and there are 1008 classes.
-Batch normalisation is folded into the convolutions.
+It differs from torchvision's: average pools do not count padding, the last block pools by maximum, and there are 1008
+classes. Batch normalisation is folded into the convolutions.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ ConvLayer = Callable[..., jax.Array]
 
 
 def normalised(images: jax.Array) -> jax.Array:
-    """Pixels 0..255 [B, 299, 299, 3] as the network wants them, in the TensorFlow graph's own scaling."""
+    """Scales pixels 0..255 [B, 299, 299, 3] to the float32 input of the network, as the TensorFlow graph does."""
     return (images.astype(jnp.float32) - 128) / 128
 
 
@@ -25,7 +25,7 @@ class Inception(nn.Module):
     """Features of images at several depths.
 
     Attributes:
-      deepest: "768", "2048" or "logits", beyond which no weights are needed.
+      deepest: "768", "2048" or "logits", the last output to compute; deeper layers have no parameters.
 
     Reference: Szegedy et al. 2015 (arXiv:1512.00567); names of the layers as in the TensorFlow graph.
     """
@@ -34,14 +34,14 @@ class Inception(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
-        """Computes the taps.
+        """Computes the outputs ("taps") up to `deepest`.
 
         Args:
           x: [B, 299, 299, 3] from `normalised`.
 
         Returns:
-          "64", "192", "768", "2048": means over positions [B, that many]; "spatial": [B, 17 * 17 * 7];
-          "logits": [B, 1008] without bias, as the Inception Score's code takes them. Up to `deepest`.
+          "64", "192", "768", "2048": means over positions, [B, 64] to [B, 2048]; "spatial": [B, 17 * 17 * 7];
+          "logits": [B, 1008] without bias, as in the code of the Inception Score. All float32.
         """
 
         def conv(x: jax.Array, name: str, features: int, kernel: tuple[int, int], stride: int = 1) -> jax.Array:
@@ -95,7 +95,7 @@ def _reduction_17(conv: ConvLayer, x: jax.Array) -> jax.Array:
 
 
 def _block_17(conv: ConvLayer, x: jax.Array, name: str, width: int) -> tuple[jax.Array, jax.Array]:
-    """The block's output, and that of its first branch."""
+    """Returns the block's output, and that of its first branch."""
     one = conv(x, f"{name}/conv", 192, (1, 1))
     seven = conv(x, f"{name}/tower/conv", width, (1, 1))
     seven = conv(seven, f"{name}/tower/conv_1", width, (1, 7))

@@ -1,4 +1,4 @@
-"""The Inception Score: how sure a classifier is of each image, and how many classes it sees."""
+"""The Inception Score, which rewards confident classification of each image and a variety of classes."""
 
 from typing import NamedTuple
 
@@ -17,11 +17,11 @@ class InceptionScore(NamedTuple):
 
 
 def inception_score(logits: np.ndarray, *, splits: int = 10) -> InceptionScore:
-    """exp of the mean divergence KL(p(y|x) || p(y)) within each split.
+    """Computes exp(E_x KL(p(y|x) || p(y))) within each split, in float64.
 
     Args:
-      logits: [N, K] of generated images, in an order without meaning (not sorted by class).
-      splits: parts of equal size, in the given order, as in the authors' code.
+      logits: [N, K] of generated images, in random order (not sorted by class).
+      splits: number of consecutive parts of equal size, as in the authors' code; at most N are made.
 
     Reference: Salimans et al. 2016 (arXiv:1606.03498), section 4; splits and their std as in its code.
     """

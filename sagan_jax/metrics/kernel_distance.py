@@ -1,19 +1,19 @@
-"""KID: the squared maximum mean discrepancy with a cubic kernel, unbiased at any number of samples."""
+"""The kernel inception distance (KID): an unbiased estimate of the squared maximum mean discrepancy, cubic kernel."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-GROUPS = 20  # of each kind, for the standard error
-FEWEST_OF_A_GROUP = 2
+GROUPS = 20  # of real and of fake features, for the standard error
+MIN_GROUP_SIZE = 2
 
 
 class KernelDistance(NamedTuple):
-    """KID and how sure it is.
+    """KID with its standard error.
 
     Attributes:
-      value: the unbiased estimate.
-      std_error: of it, or None where there are too few images for one.
+      value: the unbiased estimate; may be negative.
+      std_error: its standard error, or None if there are too few images.
     """
 
     value: float
@@ -21,11 +21,12 @@ class KernelDistance(NamedTuple):
 
 
 class _KernelSums(NamedTuple):
-    """Sums of the kernel over pairs of a group and a group; pairs of an image with itself are left out.
+    """Sums of the kernel over pairs of images of two groups, excluding pairs of an image with itself.
 
     Attributes:
-      real, fake, between: [G, G] float64, pairs within the kinds, and of a real (first axis) and a fake one.
-      real_sizes, fake_sizes: [G] images of each group.
+      real, fake: [G, G] float64, two groups of real images, two groups of fake images.
+      between: [G, G] float64, a group of real images (first axis) and one of fake images.
+      real_sizes, fake_sizes: [G] number of images of each group.
     """
 
     real: np.ndarray
@@ -55,13 +56,14 @@ class _KernelSums(NamedTuple):
 
 
 def kernel_distance(real: np.ndarray, fake: np.ndarray) -> KernelDistance:
-    """The unbiased estimate from all features, which the usual mean over random subsets estimates with more noise.
+    """Computes the unbiased estimate from all features in float64.
 
-    Its standard error is a jackknife that leaves out one of GROUPS groups of real or of fake images at a time. Where
-    both are of the same distribution it is too large by a factor of up to sqrt(2), else right on average.
+    The usual mean over random subsets estimates the same with more noise. The standard error is a delete-a-group
+    jackknife, over GROUPS groups of real and of fake images. If both have the same distribution it is too large by a
+    factor of up to sqrt(2), else it is right on average.
 
     Args:
-      real, fake: features [N, D], [M, D], at least 2 of each. Only blocks of a group and a group are held in float64.
+      real, fake: features [N, D], [M, D], at least 2 of each; two groups at a time are copied to float64.
 
     Reference: Binkowski et al. 2018 (arXiv:1801.01401), section 4; kernel (x.y / D + 1)^3. Gretton et al. 2012, "A
     Kernel Two-Sample Test", lemma 6. Efron & Stein 1981, "The Jackknife Estimate of Variance".
@@ -74,7 +76,7 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray) -> KernelDistance:
         np.array([len(group) for group in real_groups]),
         np.array([len(group) for group in fake_groups]),
     )
-    if min(len(real), len(fake)) < GROUPS * FEWEST_OF_A_GROUP:
+    if min(len(real), len(fake)) < GROUPS * MIN_GROUP_SIZE:
         return KernelDistance(sums.squared_mmd(), None)
     variance = sum(
         (GROUPS - 1) * np.var([without(group).squared_mmd() for group in range(GROUPS)])
@@ -84,7 +86,7 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray) -> KernelDistance:
 
 
 def _groups(count: int) -> list[np.ndarray]:
-    """Indices of the features of each group, drawn: generated classes take turns, so consecutive ones are no sample."""
+    """Draws the indices of each group at random, since generated classes alternate: a range is no random sample."""
     parts = np.array_split(np.random.default_rng(0).permutation(count), min(GROUPS, count))
     return [np.sort(part) for part in parts]
 

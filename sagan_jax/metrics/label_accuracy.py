@@ -1,21 +1,26 @@
-"""Whether generated images show the class that was asked for, by a linear classifier of features."""
+"""Label accuracy: how often a linear classifier of features recognises the class of a generated image.
+
+Reference: the GAN-test of Shmelkov et al. 2018 (arXiv:1807.09499), here with a linear classifier.
+"""
 
 import numpy as np
 
 from sagan_jax.metrics.moments import moments_of
 
-RIDGE = 1e-3  # added to each variance, in units of it, so that fewer features than dimensions will do
-ROWS = 4096  # features that are classified at a time
+RIDGE = 1e-3  # relative increase of each variance, for covariances of fewer features than dimensions
+ROWS = 4096  # features classified at a time
 
 
 class LinearClassifier:
-    """Classes as Gaussians with means of their own and one covariance: linear discriminant analysis.
+    """Linear discriminant analysis: a Gaussian per class, with a common covariance.
 
-    Closed form, so it needs no choices of an optimiser and is the same each time.
+    The solution has a closed form, so there is no optimiser to choose, and it is deterministic.
 
     Args:
-      features: [N, D] to learn from.
-      labels: [N] int of these.
+      features: [N, D] of the training images.
+      labels: [N] int.
+
+    Reference: Hastie, Tibshirani & Friedman 2009, "The Elements of Statistical Learning", section 4.3.
     """
 
     def __init__(self, features: np.ndarray, labels: np.ndarray):
@@ -28,22 +33,22 @@ class LinearClassifier:
         variances = np.diag(scatter)
         scatter = scatter + np.diag(RIDGE * variances + max(1e-9 * variances.mean(), np.finfo(np.float64).tiny))
         self._weights = np.linalg.solve(scatter, np.stack(means).T)
-        # Prior odds are left out: generated classes need not be as frequent as real ones.
+        # Without the log prior of each class: generated classes need not be as frequent as real ones.
         self._bias = -0.5 * np.einsum("kd,dk->k", np.stack(means), self._weights)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """The labels [N] of features [N, D]."""
+        """Predicts the labels [N] of features [N, D]."""
         pieces = (features[start : start + ROWS] for start in range(0, len(features), ROWS))
         best = [np.argmax(piece @ self._weights + self._bias, axis=1) for piece in pieces]
         return self._labels[np.concatenate(best)]
 
     def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """Share of features [N, D] that are given their class, of labels [N] int."""
+        """Computes the fraction of features [N, D] whose prediction is their label [N] int."""
         return float(np.mean(self.predict(features) == labels))
 
 
 def held_out_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
-    """What generated images can at best be expected to reach: learnt from every other real image, tested on the rest.
+    """Computes the accuracy on real images, the ceiling for generated ones: trained on one half, tested on the other.
 
     Args:
       features: [N, D], in random order.

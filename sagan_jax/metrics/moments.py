@@ -1,4 +1,4 @@
-"""Mean and covariance of features in one pass, in float64, mergeable in any grouping."""
+"""Mean and covariance of features in float64, from parts of any size."""
 
 import dataclasses
 import functools
@@ -23,17 +23,17 @@ class Moments:
 
     @property
     def covariance(self) -> np.ndarray:
-        """[D, D] float64, unbiased: divided by N - 1, as numpy.cov and every FID program do."""
+        """Returns the unbiased covariance [D, D] float64, with divisor N - 1 as in numpy.cov and all FID programs."""
         return self.scatter / (self.count - 1)
 
     @functools.cached_property
     def covariance_root(self) -> np.ndarray:
-        """[D, D] float64, the `symmetric_root` of the covariance, computed once."""
+        """Returns the `symmetric_root` [D, D] float64 of the covariance, computed once."""
         return symmetric_root(self.covariance)
 
 
 def moments_of(features: np.ndarray) -> Moments:
-    """The moments of features [N, D], N >= 1."""
+    """Computes the moments of features [N, D], N >= 1."""
     rows = np.asarray(features, np.float64)
     mean = rows.mean(axis=0)
     centred = rows - mean
@@ -41,7 +41,7 @@ def moments_of(features: np.ndarray) -> Moments:
 
 
 def merged(parts: Iterable[Moments]) -> Moments:
-    """The moments of the union of disjoint sets of features.
+    """Merges the moments of disjoint sets of features to those of their union.
 
     Reference: Chan, Golub & LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
     """
@@ -55,6 +55,6 @@ def merged(parts: Iterable[Moments]) -> Moments:
 
 
 def symmetric_root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric R [D, D] with R R = C of a covariance C; what rounding has made negative counts as 0."""
+    """Returns the symmetric R [D, D] with R R = C of a covariance C; eigenvalues below 0, from rounding, count as 0."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T

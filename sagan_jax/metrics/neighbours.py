@@ -1,21 +1,23 @@
-"""Precision, recall, density and coverage from nearest neighbours, block by block in bounded memory."""
+"""Precision, recall, density and coverage by nearest neighbours, in blocks of bounded memory."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-BLOCK = 4096  # features of each side at a time, which have 64 MB of distances
+BLOCK = 4096  # features of each side at a time, with 64 MB of distances
 
 
 class Fidelity(NamedTuple):
-    """How real generated features are, and how much of the real ones they reach; all in [0, 1] but density.
+    """Measures of fidelity (precision, density) and diversity (recall, coverage); all in [0, 1] except density.
+
+    A ball is the neighbourhood of a feature up to its k-th nearest neighbour among those of the same kind.
 
     Attributes:
-      precision: fraction of fake features within the k-th neighbour radius of some real one.
-      recall: fraction of real features within the k-th neighbour radius of some fake one.
-      density: mean number of real balls around a fake feature, over k.
-      coverage: fraction of real balls that hold a fake feature.
+      precision: fraction of fake features in the ball of some real one.
+      recall: fraction of real features in the ball of some fake one.
+      density: mean number of real balls that contain a fake feature, divided by k.
+      coverage: fraction of real balls that contain a fake feature.
     """
 
     precision: float
@@ -32,13 +34,15 @@ def fidelity(
     density_k: int = 5,
     real_radii: np.ndarray | None = None,
 ) -> Fidelity:
-    """All four measures.
+    """Computes all four measures.
 
     Args:
       real, fake: features [N, D], [M, D], with more than `density_k` rows each.
-      precision_k: neighbours for precision and recall (3 in Kynkaanniemi et al. 2019, arXiv:1904.06991).
-      density_k: neighbours for density and coverage (5 in Naeem et al. 2020, arXiv:2002.09797).
-      real_radii: `squared_radii(real, (precision_k, density_k))` where they are known.
+      precision_k: k of precision and recall; 3 in Kynkaanniemi et al. 2019.
+      density_k: k of density and coverage; 5 in Naeem et al. 2020.
+      real_radii: `squared_radii(real, (precision_k, density_k))`, if already computed.
+
+    Reference: Kynkaanniemi et al. 2019 (arXiv:1904.06991), section 2; Naeem et al. 2020 (arXiv:2002.09797), section 3.
     """
     if real_radii is None:
         real_radii = squared_radii(real, (precision_k, density_k))
@@ -57,23 +61,24 @@ def fidelity(
 
 
 def squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
-    """Squared distances [N, len(ks)] from each feature [N, D] to its k-th nearest other one, for each k < N."""
-    most = max(ks)
-    smallest = np.full((len(features), most + 1), np.inf, np.float32)
+    """Computes the squared distances [N, len(ks)] float32 of each feature [N, D] to its k-th nearest other, k < N."""
+    largest_k = max(ks)
+    smallest = np.full((len(features), largest_k + 1), np.inf, np.float32)
     for rows, columns, distances in squared_distances(features, features):
         if rows == columns:
-            np.fill_diagonal(distances, -1)  # itself comes first
+            np.fill_diagonal(distances, -1)  # puts the feature itself at index 0
         known = np.concatenate([smallest[rows], distances], axis=1)
-        known.partition(most, axis=1)
-        smallest[rows] = known[:, : most + 1]
+        known.partition(largest_k, axis=1)
+        smallest[rows] = known[:, : largest_k + 1]
     smallest.sort(axis=1)
     return smallest[:, ks]
 
 
 def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices [Q, count] of the features [N, D] nearest to each query [Q, D], and their distances, nearest first.
+    """Finds the min(count, N) features [N, D] nearest to each query [Q, D].
 
-    Where there are fewer than `count` features, all of them.
+    Returns:
+      Indices [Q, min(count, N)] and Euclidean distances float32 of the same shape, nearest first.
     """
     count = min(count, len(features))
     squares = np.full((len(queries), count), np.inf, np.float32)
@@ -89,12 +94,12 @@ def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.n
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """The squared Euclidean distances of x [N, D] and y [M, D], either of which may be mapped from a file.
+    """Computes the squared Euclidean distances of x [N, D] and y [M, D], which may be mapped from files.
 
     Yields:
-      rows of x, rows of y, and their distances [n, m] float32, which the caller may overwrite.
+      Rows of x, rows of y, and their distances [n, m] float32, which the caller may overwrite.
     """
-    # Centred by what is near the mean, so that little is lost in |x|^2 + |y|^2 - 2 x.y.
+    # Centred near the mean, which reduces the cancellation in |x|^2 + |y|^2 - 2 x.y.
     centre = np.asarray(y[:BLOCK], np.float32).mean(axis=0)
     for rows in _blocks(len(x)):
         of_x = np.asarray(x[rows], np.float32) - centre

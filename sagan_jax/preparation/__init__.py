@@ -1,1 +1,1 @@
-"""Making data sets: plan, shards in parallel, manifest, class table and contact sheet."""
+"""Prepares data sets: plan, shards in parallel, manifest, class table and contact sheet."""

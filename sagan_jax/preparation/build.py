@@ -1,4 +1,4 @@
-"""A prepared data set from any images: shards in parallel, then the manifest that makes them count."""
+"""Prepares a data set from any images: shards in parallel, then the manifest that completes them."""
 
 import contextlib
 import dataclasses
@@ -30,15 +30,15 @@ from sagan_jax.runtime.storage import (
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the command line says.
+    """The settings of the command line.
 
     Attributes:
       sources: folders, zips, or one "tfds:NAME".
       out: folder for the data set.
       resolution, crop, filter: see `resize.square_rgb`.
       split, data_dir: of TFDS data.
-      max_skipped: largest fraction of broken files to leave out, or None to stop at the first.
-      workers: processes.
+      max_skipped: largest fraction of unreadable files to skip, or None to stop at the first.
+      workers: number of processes.
     """
 
     sources: tuple[str, ...]
@@ -53,10 +53,10 @@ class Settings:
 
 
 def prepare_images(settings: Settings) -> Manifest:
-    """Makes the data set, or what is missing of it.
+    """Makes the data set, or completes it after an interruption.
 
     Raises:
-      InputError: see the message; finished shards are kept for the next attempt.
+      InputError: the images or the output folder cannot be used. Finished shards stay, for the next attempt.
     """
     out = epath.Path(settings.out).expanduser()
     for source in settings.sources:
@@ -85,7 +85,7 @@ def prepare_images(settings: Settings) -> Manifest:
 
 
 def all_shards(images: EncodedImages, plan: Plan, out: epath.Path, settings: Settings) -> list[ShardReport]:
-    """The reports of all shards in order; those that are not there yet are made."""
+    """Makes the shards that are missing; returns the reports of all in order."""
     remove_partial(out)
     reports = {index: read_report(out, plan, index) for index in range(plan.num_shards)}
     missing = [index for index, report in reports.items() if report is None]
@@ -99,7 +99,7 @@ def all_shards(images: EncodedImages, plan: Plan, out: epath.Path, settings: Set
 
 
 def open_images(settings: Settings) -> EncodedImages:
-    """The images that the sources name. Raises InputError where they cannot be listed."""
+    """Opens the images that the sources name. Raises InputError if they cannot be listed."""
     tfds_names = [source.removeprefix("tfds:") for source in settings.sources if source.startswith("tfds:")]
     if not tfds_names:
         try:
@@ -118,7 +118,7 @@ def open_images(settings: Settings) -> EncodedImages:
 
 
 def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
-    """Joins the reports of all shards into labels and manifest; from then on the data set is whole."""
+    """Completes the data set: joins the reports of all shards into labels and manifest."""
     labels = np.asarray([label for report in reports for label in report.labels], np.int32)
     if not len(labels):
         raise InputError(f"none of the {plan.num_images:,} files of {plan.source} is a readable image: mend them.")
@@ -148,7 +148,7 @@ def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
 
 
 def shared_images(class_names: tuple[str, ...], reports: list[ShardReport]) -> list[str]:
-    """Sentences on pairs of classes that have the same images, the largest first: one of them must be wrong."""
+    """Returns sentences on pairs of classes that have images in common, whose labels must be wrong; most first."""
     first: dict[str, tuple[int, str]] = {}
     pairs: dict[tuple[int, int], list[tuple[str, str]]] = {}
     for report in reports:
@@ -164,6 +164,6 @@ def shared_images(class_names: tuple[str, ...], reports: list[ShardReport]) -> l
 
 
 def clean(out: epath.Path, plan: Plan) -> None:
-    """Removes what is only needed until a data set is whole."""
+    """Removes the files that are needed only until the data set is complete."""
     for name in (UNFINISHED, *(plan.report_file(index) for index in range(plan.num_shards))):
         (out / name).unlink(missing_ok=True)

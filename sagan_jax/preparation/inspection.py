@@ -1,4 +1,4 @@
-"""What a person should see of a prepared data set: is it whole, and do images and class names belong together?"""
+"""Verifies and shows a prepared data set: is it complete, and do images and class names belong together?"""
 
 from collections.abc import Iterator
 
@@ -17,19 +17,19 @@ from sagan_jax.runtime.storage import in_bytes, write_whole
 CLASS_TABLE = "classes.txt"
 ROWS = 50  # classes on one contact sheet
 COLUMNS = 10  # images of each class
-SMALL_TILE = 64  # pixels, where there are more classes than rows
-IMBALANCE = 10  # images of the largest class per image of the smallest, to be remarked on
+SMALL_TILE = 64  # pixels of an image where there are several sheets
+IMBALANCE = 10  # ratio of the largest to the smallest class from which on a remark is made
 
 
 def verify(folder: epath.Path, manifest: Manifest) -> None:
-    """Raises InputError, naming each damaged or missing file, unless all bytes are as they were made."""
+    """Raises InputError, naming each missing or damaged file, unless every file has its SHA-256."""
     damaged = damaged_files(folder, manifest)
     if damaged:
         raise InputError("; ".join(damaged) + ": prepare the data set again, or copy these files again.")
 
 
 def describe(folder: epath.Path, manifest: Manifest) -> None:
-    """Prints the manifest, the class table and what is remarkable."""
+    """Prints the manifest, the class table and remarks."""
     size = manifest.num_images * manifest.resolution**2 * 3
     print(f"data set    {manifest.content_hash}")
     print(f"made of     {manifest.source}, {manifest.crop} crop, {manifest.filter} filter, Pillow {manifest.pillow}")
@@ -43,7 +43,7 @@ def describe(folder: epath.Path, manifest: Manifest) -> None:
 
 
 def remarks(manifest: Manifest) -> Iterator[str]:
-    """Sentences on what may be wrong with the images."""
+    """Yields sentences on what may be wrong with the images."""
     if manifest.skipped:
         name, reason = manifest.skipped[0]
         yield f"{len(manifest.skipped):,} unreadable files were left out, such as {name} ({reason})"
@@ -81,7 +81,7 @@ def save_overview(folder: epath.Path, manifest: Manifest) -> list[epath.Path]:
 
 
 def contact_sheets(source: PreparedImages) -> Iterator[np.ndarray]:
-    """Pictures [height, width, 3] uint8 of COLUMNS images of each class, ROWS classes in a picture."""
+    """Yields pictures [height, width, 3] uint8 of COLUMNS images of each class, ROWS classes in a picture."""
     manifest = source.manifest
     pages = [
         range(first, min(first + ROWS, len(manifest.class_names)))

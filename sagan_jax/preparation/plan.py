@@ -1,4 +1,4 @@
-"""What is to be made of which images, and whether the output folder is free for it."""
+"""The plan of a prepared data set, and the check that the output folder is free for it."""
 
 import dataclasses
 import json
@@ -12,20 +12,20 @@ from sagan_jax.data.manifest import MANIFEST, UNFINISHED, read_manifest
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import remove_partial, write_whole
 
-SHARD_BYTES = 128 << 20  # of a shard, if that makes neither too few nor too many
-FEWEST_SHARDS = 16  # so that all cores have work and little is lost when killed
-MOST_SHARDS = 128  # since training keeps them all open
-SMALLEST_SHARD = 256  # images, unless the data set is smaller
+SHARD_BYTES = 128 << 20  # within the limits below
+MIN_SHARDS = 16  # so that all cores have work, and an interruption loses little
+MAX_SHARDS = 128  # since training keeps them all open
+MIN_SHARD_IMAGES = 256  # unless the data set is smaller
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that decides about the bytes of a prepared data set.
+    """Everything that determines the bytes of a prepared data set.
 
     Attributes:
-      source: as it was given.
-      identity: of the listing of images and labels.
-      num_images: files to read, broken ones included.
+      source: as given on the command line.
+      identity: see `EncodedImages.identity`.
+      num_images: files to read, including unreadable ones.
       class_names: one per label.
       resolution, crop, filter: see `resize.square_rgb`.
       pillow: version of the library that decodes and resizes.
@@ -42,40 +42,40 @@ class Plan:
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of one record."""
+        """Returns the bytes of one record."""
         return self.resolution**2 * 3
 
     @property
     def num_shards(self) -> int:
-        """Depends on the data alone, so that the files are the same on any machine."""
-        wanted = math.ceil(self.num_images * self.image_bytes / SHARD_BYTES)
-        at_most = math.ceil(self.num_images / SMALLEST_SHARD)
-        return min(max(wanted, FEWEST_SHARDS), MOST_SHARDS, at_most)
+        """Returns the number of shards, which depends only on the data, so that the files are equal on any machine."""
+        by_bytes = math.ceil(self.num_images * self.image_bytes / SHARD_BYTES)
+        by_images = math.ceil(self.num_images / MIN_SHARD_IMAGES)
+        return min(max(by_bytes, MIN_SHARDS), MAX_SHARDS, by_images)
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes of all files together; a record has some 100 bytes besides its image."""
+        """Estimates the bytes of all files; a record takes some 100 bytes besides its image."""
         return self.num_images * (self.image_bytes + 128) + (1 << 20)
 
     def shard_file(self, index: int) -> str:
-        """Name of a shard."""
+        """Returns the file name of a shard."""
         return f"images-{index:05}-of-{self.num_shards:05}.array_record"
 
     def report_file(self, index: int) -> str:
-        """Name of the file that says that a shard is whole; gone when all are."""
+        """Returns the name of the report that marks a shard as complete; removed when all are."""
         return f"images-{index:05}-of-{self.num_shards:05}.json"
 
 
 def make_plan(images: EncodedImages, resolution: int, crop: str, filter_name: str) -> Plan:
-    """The plan for a listing of images."""
+    """Makes the plan for a listing of images."""
     return Plan(images.name, images.identity(), len(images), images.class_names, resolution, crop, filter_name)
 
 
 def claim(out: epath.Path, plan: Plan) -> bool:
-    """Makes the output folder this plan's.
+    """Makes the output folder and marks it as this plan's.
 
     Returns:
-      Whether the data set is there already, whole.
+      Whether it already holds the complete data set.
 
     Raises:
       InputError: the folder holds something else, or cannot be written to.

@@ -1,4 +1,4 @@
-"""One shard, made by one worker process: read, decode, resize, write, hash."""
+"""Makes one shard in a worker process: read, decode, resize, write, hash."""
 
 import contextlib
 import dataclasses
@@ -28,22 +28,22 @@ from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan
 from sagan_jax.runtime.storage import is_remote, partial_path, publish, sha256_of, write_whole
 
-# One image per chunk, so that reading one reads nothing else. Pixels hardly compress.
+# Groups of one image, so that reading one reads no other. Pixels hardly compress.
 WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What every worker knows.
+    """The inputs and counters that all workers share.
 
     Attributes:
-      listing: file with the pickled images to read; through the pipe of each worker it would take too long.
-      plan: what to make of them.
+      listing: file with the pickled `EncodedImages`; a file is faster than the pipe to each worker.
+      plan: of the data set.
       out: folder of the data set.
-      max_skipped: broken files that are left out before giving up; -1: stop at the first.
-      scratch: folder on this machine for shards on their way to a bucket.
-      done, skipped: images written and left out by all workers, `multiprocessing.Value`.
-      stop: not 0 once all workers are to give up.
+      max_skipped: number of unreadable files to skip before failing; -1: fail at the first.
+      scratch: folder on this machine for shards to be uploaded to a bucket.
+      done, skipped: images written and skipped by all workers, `multiprocessing.Value`.
+      stop: not 0 once all workers are to stop.
     """
 
     listing: str
@@ -58,13 +58,13 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class ShardReport:
-    """What is known of a whole shard.
+    """The report of a complete shard.
 
     Attributes:
       shard: its entry in the manifest.
       labels, names, digests: label, file and hash of the pixels of each image.
-      skipped: (file, reason) of those left out.
-      enlarged: images that were smaller than the resolution.
+      skipped: (file, reason) of unreadable files.
+      enlarged: number of images that were smaller than the resolution.
     """
 
     shard: Shard
@@ -76,7 +76,7 @@ class ShardReport:
 
 
 class WorkersStoppedError(Exception):
-    """Another worker failed, or a person pressed Ctrl-C."""
+    """Another worker failed, or the user pressed Ctrl-C."""
 
 
 _job: Job | None = None
@@ -84,11 +84,11 @@ _images: EncodedImages | None = None
 
 
 def start_worker(job: Job) -> None:
-    """Sets up a worker process, which dies with the process that started it."""
+    """Sets up a worker process, which ends with the process that started it."""
     global _job, _images
     _job, _images = job, pickle.loads(Path(job.listing).read_bytes())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process says when to stop
-    warnings.simplefilter("ignore")  # Pillow's, which do not name the file
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops the workers
+    warnings.simplefilter("ignore")  # those of Pillow do not name the file
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -96,8 +96,8 @@ def write_shard(index: int) -> ShardReport:
     """Makes a shard and its report, in a worker process.
 
     Raises:
-      InputError: a file is broken and may not be skipped, or the output cannot be written.
-      WorkersStoppedError: see there.
+      InputError: a file is unreadable and may not be skipped, or the output cannot be written.
+      WorkersStoppedError: another worker failed, or the user pressed Ctrl-C.
     """
     assert _job is not None
     out, plan = epath.Path(_job.out), _job.plan
@@ -114,7 +114,7 @@ def write_shard(index: int) -> ShardReport:
 
 
 def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
-    """The report of a shard that is there, whole and without gaps (their files may be mended by now), else None."""
+    """Reads the report of a complete shard; None if there is none, or if it skipped files, now perhaps readable."""
     try:
         values = json.loads((out / plan.report_file(index)).read_text())
         shard = Shard(**values.pop("shard"))
@@ -122,7 +122,7 @@ def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
     file = out / shard.file
-    # In a bucket a file that is there is whole, and hashing it would download it.
+    # In a bucket an existing file is complete, and hashing it would download it.
     whole = file.exists() and (is_remote(out) or sha256_of(file) == shard.sha256)
     return report if whole and not report.skipped else None
 
@@ -131,7 +131,7 @@ def _write_records(job: Job, index: int, partial: Path) -> ShardReport:
     labels, names, digests, enlarged = [], [], [], 0
     skipped: list[tuple[str, str]] = []
     with _writing_to(job.out):
-        partial.touch()  # where this fails Python says why
+        partial.touch()  # the error of Python, unlike that of ArrayRecord, names the reason
         writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS)
     for name, label, pixels, small in _decoded(job, index, skipped):
         record = pixels.tobytes()
@@ -150,7 +150,7 @@ def _write_records(job: Job, index: int, partial: Path) -> ShardReport:
 
 
 def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, int, np.ndarray, bool]]:
-    """(name, label, pixels, whether it was enlarged) of the readable images of a shard; notes the others."""
+    """Yields (name, label, pixels, whether enlarged) of a shard's readable images; adds the others to `skipped`."""
     plan = job.plan
     assert _images is not None
     for file in _images.shard(index, plan.num_shards):
@@ -162,7 +162,7 @@ def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[t
             with Image.open(io.BytesIO(file.read())) as image:
                 small = min(image.size) < plan.resolution
                 pixels = square_rgb(image, plan.resolution, plan.crop, plan.filter)
-        except Exception as error:  # see `decode`
+        except Exception as error:  # see `open_image`
             skipped.append((file.name, reason(error)))
             _count_skip(job, *skipped[-1])
             continue
@@ -170,7 +170,7 @@ def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[t
 
 
 def _count_skip(job: Job, name: str, why: str) -> None:
-    """Raises InputError if no more files may be skipped."""
+    """Counts a skipped file. Raises InputError if no more may be skipped."""
     if job.max_skipped < 0:
         raise InputError(f"{name} is not a readable image ({why}): mend or delete it, or give --on-error=skip.")
     with job.skipped:
@@ -185,7 +185,7 @@ def _count_skip(job: Job, name: str, why: str) -> None:
 
 @contextlib.contextmanager
 def _writing_to(out: str) -> Iterator[None]:
-    """Around what fails when a disk is full."""
+    """Turns errors in writing, such as those of a full disk, into InputError."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Worker processes that make shards, and the display of how far they are."""
+"""Runs worker processes that make shards, and shows their progress."""
 
 import concurrent.futures
 import concurrent.futures.process
@@ -23,7 +23,7 @@ SPAWN = multiprocessing.get_context("spawn")  # forked workers would inherit thr
 def make_job(
     images: EncodedImages, plan: Plan, out: epath.Path, max_skipped: float | None, scratch: str, done: int
 ) -> Job:
-    """What all workers know, with counters that start at what is there already."""
+    """Makes the job of all workers; its counter of images starts at `done`, the images of existing shards."""
     listing = Path(scratch, "images.pickle")
     listing.write_bytes(pickle.dumps(images))
     return Job(
@@ -47,12 +47,12 @@ def write_shards(job: Job, missing: list[int], workers: int) -> dict[int, ShardR
     pool = concurrent.futures.ProcessPoolExecutor(workers, SPAWN, start_worker, (job,))
     with pool, ImageCounter("preparing", job.plan.num_images, job.done.value) as progress:
         try:
-            with _ctrl_c_later():
+            with _ctrl_c_held_back():
                 tasks = {index: pool.submit(write_shard, index) for index in missing}
             waiting = set(tasks.values())
             while waiting:
                 finished, waiting = concurrent.futures.wait(waiting, 0.3, concurrent.futures.FIRST_COMPLETED)
-                # Read without their locks, which a killed worker would hold for ever.
+                # Read without locks, since a killed worker may never release them.
                 progress.show(job.done.get_obj().value + job.skipped.get_obj().value)
                 for task in finished:
                     task.result()
@@ -68,8 +68,8 @@ def write_shards(job: Job, missing: list[int], workers: int) -> dict[int, ShardR
 
 
 @contextlib.contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Holds Ctrl-C back: a worker whose start it interrupts would belong to nobody."""
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Delays Ctrl-C, which would orphan a worker that is just being started."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from sagan_jax.data.transforms import to_signed_float
+from sagan_jax.data.batch import to_signed_float
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.latent_prior import LatentPrior

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from sagan_jax.data.batch import in_batches
-from sagan_jax.data.transforms import to_uint8
+from sagan_jax.data.batch import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
@@ -87,7 +86,8 @@ class Sampler:
 
     def batches(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
         """Images [n, H, W, 3] uint8 of latents [N, Z] and labels [N], `call_size` at a time."""
-        for part in in_batches(len(labels), self.call_size):
+        for start in range(0, len(labels), self.call_size):
+            part = slice(start, start + self.call_size)
             yield self._padded(self._images, variables, latents[part], labels[part], self.call_size)
 
     def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:

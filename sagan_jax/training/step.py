@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sagan_jax.data.batch import Batch
-from sagan_jax.data.transforms import random_flip, to_signed_float
+from sagan_jax.data.batch import Batch, random_flip, to_signed_float
 from sagan_jax.models.conditional_norm import COLLECTION as BATCH_STATS
 from sagan_jax.models.spectral_norm import COLLECTION as SPECTRAL_STATS
 from sagan_jax.runtime.randomness import named
