@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from experiment import load_config
 
-from sagan_jax.exploring.scene import Choice
+from sagan_jax.exploring.choice import Choice
 from sagan_jax.exploring.stage import Stage
-from sagan_jax.exploring.view import layers_html, stage_html
+from sagan_jax.exploring.view import image_html, layers_html
 from sagan_jax.portable.folder import discriminator_shapes, generator_shapes
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.card import Card
@@ -67,7 +67,7 @@ def measured(stage: Stage, clicks: int) -> dict[str, float]:
         firsts.append(time.perf_counter() - begin)
         begin = time.perf_counter()
         scene = stage.generated(Choice(seed=1 + number))
-        stage_html(scene, POINTS, ""), layers_html(scene, POINTS)
+        image_html(scene, POINTS, ""), layers_html(scene, POINTS)
         again.append(time.perf_counter() - begin)
     first, click = (round(statistics.median(times), 4) for times in (firsts, again))
     return {"first_image_s": first, "click_s": click}
@@ -77,10 +77,10 @@ def measured_in_browser(stage: Stage, clicks: int) -> float:
     """Median from a click to the next frame in which the marks on the maps have changed."""
     from playwright.sync_api import sync_playwright
 
-    from sagan_jax.exploring.page import CSS, HEAD, Page
+    from sagan_jax.exploring.page import LAUNCH, Page
 
     page = Page(stage, None).build()
-    _, address, _ = page.launch(css=CSS, head=HEAD, quiet=True, prevent_thread_lock=True)
+    _, address, _ = page.launch(**LAUNCH)
     query = "?points=" + "_".join(f"{x},{y}" for x, y in POINTS)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     times = []

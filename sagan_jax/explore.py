@@ -1,4 +1,4 @@
-"""A page on which one clicks on generated images and sees where they attend.
+"""Serves a page that shows what each point of a generated image attends to.
 
 python -m sagan_jax.explore --workdir=RUN | --model=DIR [--port=7860] [--host=127.0.0.1] [--share]
 
@@ -48,35 +48,19 @@ def main(arguments: list[str] | None = None) -> int:
 def explore(flags: argparse.Namespace) -> None:
     """Opens the model, serves the page, and waits."""
     try:
-        from sagan_jax.exploring.page import CSS, HEAD, Page
+        from sagan_jax.exploring.page import LAUNCH, Page
     except ImportError as error:
         raise InputError(f"the explorer needs {error.name}: pip install 'sagan_jax[explore]'.") from error
-    import gradio as gr
-
-    from sagan_jax.exploring.behaviour import ALWAYS_LIGHT
-    from sagan_jax.exploring.scene import Choice
+    from sagan_jax.exploring.choice import Choice
     from sagan_jax.exploring.stage import Stage
     from sagan_jax.exploring.timeline import read_timeline
-    from sagan_jax.exploring.upload import LARGEST
 
     stage = Stage(open_named_model(flags, make_mesh(), with_discriminator=True))
     stage.generated(Choice())  # compiles, so that the first visitor does not wait
     timeline = read_timeline(epath.Path(flags.workdir).expanduser()) if flags.workdir else None
     page = Page(stage, timeline).build()
     try:
-        page.launch(
-            server_name=flags.host,
-            server_port=flags.port,
-            share=flags.share,
-            max_file_size=LARGEST,
-            css=CSS,
-            head=HEAD,
-            js=ALWAYS_LIGHT,
-            theme=gr.themes.Base(primary_hue="neutral", radius_size="lg", font=["system-ui"], font_mono=["monospace"]),
-            footer_links=[],
-            quiet=True,
-            prevent_thread_lock=True,
-        )
+        page.launch(server_name=flags.host, server_port=flags.port, share=flags.share, **LAUNCH)
     except OSError as error:
         raise InputError(
             f"--host={flags.host} --port={flags.port} cannot be used ({error}): try another port."

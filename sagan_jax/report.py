@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write_report(workdir: epath.Path, out: epath.Path) -> None:
-    """Writes the page and says where it is."""
+    """Writes the page and prints its path."""
     with files_as_given():
         write_whole(out, report_page(workdir).encode())
     print(f"open {out}")

@@ -21,7 +21,7 @@ from sagan_jax.runtime.sharding import make_mesh
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPACITY = 0.82  # of the most that a layer looks at one cell
+OPACITY = 0.82  # of the layer's largest weight
 
 
 def serve(*flags, **options):
@@ -124,7 +124,7 @@ def assert_shows(source, rows, query):
     assert expected.max() > 40  # the row is no even one, so a wrong one would be seen
 
 
-def test_a_click_shows_where_that_point_looks_with_the_models_own_numbers(page, model):
+def test_a_click_shows_what_that_point_attends_to_with_the_models_own_numbers(page, model):
     visit(page, page.url.partition("?")[0] + "?label=3&seed=0&points=")
     assert page.locator("#layers figure").count() == 0
     click(page, 0.31, 0.56)  # in column 2 and row 4 of 8
@@ -150,7 +150,7 @@ def test_a_point_that_moves_changes_its_own_map_only(page, model):
     visit(page, page.url.partition("?")[0] + f"?label=3&seed=7&points={query}")
     before, rows = maps(page, "generator_8"), attention_of(model, 3, 7)
     nearer = [row * 8 + column for row in range(2, 5) for column in range(2, 5) if (row, column) != (3, 3)]
-    query = max(nearer, key=lambda query: rows[query].max())  # one that looks at something
+    query = max(nearer, key=lambda query: rows[query].max())  # one that attends to something
     box = page.locator("[data-layer=discriminator_8] .map .tile").first.bounding_box()  # maps can be clicked as well
     x, y = ((query % 8 + 0.5) / 8, (query // 8 + 0.5) / 8)
     page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])

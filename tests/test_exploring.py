@@ -1,8 +1,10 @@
 """The explorer without a browser: scenes, numbers, colours, links, pictures, uploads and the training's time line."""
 
+import argparse
 import io
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -10,19 +12,15 @@ from conftest import tiny_config
 from etils import epath
 from PIL import Image
 
+from sagan_jax import explore
 from sagan_jax.errors import InputError
-from sagan_jax.exploring.cache import LRUCache
-from sagan_jax.exploring.curve import gamma_name, moment_html
+from sagan_jax.exploring.choice import Choice, from_query, from_values, subject, to_query, with_point
 from sagan_jax.exploring.figure import TILE, figure_png
-from sagan_jax.exploring.heat import MOST_OPACITY, heat, overlay
-from sagan_jax.exploring.link import from_query, to_query
-from sagan_jax.exploring.points import distance_at, entropy_at, query_at, suggest_points, target_at, with_point
-from sagan_jax.exploring.scene import AttentionLayer, Choice, Scene
-from sagan_jax.exploring.stage import Stage
-from sagan_jax.exploring.timeline import read_timeline
-from sagan_jax.exploring.upload import read_upload
-from sagan_jax.exploring.view import layers_html, stage_html
-from sagan_jax.exploring.wording import signed, subject
+from sagan_jax.exploring.heat import MAX_OPACITY, heat, overlay
+from sagan_jax.exploring.scene import AttentionLayer, Scene, signed, suggest_points
+from sagan_jax.exploring.stage import LRUCache, Stage, read_upload
+from sagan_jax.exploring.timeline import gamma_name, moment_html, read_timeline
+from sagan_jax.exploring.view import image_html, layers_html
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.loop import train_and_evaluate
@@ -39,7 +37,7 @@ def stage(tiny_run):
 def random_layer(side=8, keys=4, sharpness=3.0):
     scores = sharpness * np.random.default_rng(0).normal(size=(side**2, keys**2)).astype(np.float32)
     weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    return AttentionLayer("generator", side, 0.25, weights, float(weights.max()))
+    return AttentionLayer("generator", side, 0.25, weights, float(weights.max()) * keys**2)
 
 
 def test_a_scene_is_the_image_of_its_seed_with_both_networks_attention(stage):
@@ -55,7 +53,7 @@ def test_a_scene_is_the_image_of_its_seed_with_both_networks_attention(stage):
     assert scene.logit == pytest.approx(float(logits[0]), abs=1e-5)
     np.testing.assert_allclose(discriminator.weights, judged["attention_8"][0], atol=1e-6)
     assert stage.generated(Choice(label=4, seed=7)) is scene  # kept
-    assert stage.discriminated(scene.image, 4) is stage.discriminated(scene.image.copy(), 4)
+    assert stage.of_image(scene.image, 4) is stage.of_image(scene.image.copy(), 4)
 
 
 def test_walks_and_mixtures_end_where_they_lead(stage):
@@ -68,12 +66,12 @@ def test_walks_and_mixtures_end_where_they_lead(stage):
     start = stage.generated(Choice(label=5, seed=9))
     halfway = stage.generated(Choice(label=5, seed=9, other_label=2, mix=0.5))
     assert np.abs(halfway.image.astype(int) - start.image).max() > 0
-    alone = [stage.discriminated(halfway.image, label).logit for label in (5, 2)]
+    alone = [stage.of_image(halfway.image, label).logit for label in (5, 2)]
     assert halfway.logit == pytest.approx(np.mean(alone), abs=1e-4)
 
 
 def test_scenes_are_kept_up_to_so_many_bytes():
-    kept, made = LRUCache(most_bytes=2500), []
+    kept, made = LRUCache(max_bytes=2500), []
 
     def get(name, size=1000):
         def make():
@@ -94,15 +92,15 @@ def test_scenes_are_kept_up_to_so_many_bytes():
 
 def test_the_numbers_of_a_point_are_those_of_its_row():
     layer = random_layer()
-    assert [query_at(layer, point) for point in ((0, 0), (0.99, 0), (1, 1), (0.5, 0.25))] == [0, 7, 63, 20]
+    assert [layer.query_at(point) for point in ((0, 0), (0.99, 0), (1, 1), (0.5, 0.25))] == [0, 7, 63, 20]
     row = layer.weights[20].astype(np.float64)
     entropy = -np.sum(row * np.log(row)) / math.log(16)
-    assert entropy_at(layer, (0.5, 0.25)) == pytest.approx(entropy, rel=1e-4)
+    assert layer.entropy_at((0.5, 0.25)) == pytest.approx(entropy, rel=1e-4)
     x, y = 9.0, 5.0  # middle of query 20 of 8x8 in an image of 16 px
     away = [math.hypot(4 * (key % 4) + 2 - x, 4 * (key // 4) + 2 - y) for key in range(16)]
-    assert distance_at(layer, (0.5, 0.25), 16) == pytest.approx(np.sum(row * away), rel=1e-5)
-    assert target_at(layer, (0.5, 0.25)) == ((row.argmax() % 4 + 0.5) / 4, (row.argmax() // 4 + 0.5) / 4)
-    assert target_at(random_layer(sharpness=0.01), (0.5, 0.25)) is None  # alike everywhere
+    assert layer.distance_at((0.5, 0.25), 16) == pytest.approx(np.sum(row * away), rel=1e-5)
+    assert layer.target_at((0.5, 0.25)) == ((row.argmax() % 4 + 0.5) / 4, (row.argmax() // 4 + 0.5) / 4)
+    assert random_layer(sharpness=0.01).target_at((0.5, 0.25)) is None  # alike everywhere
 
 
 def test_a_fifth_point_moves_the_nearest_one():
@@ -112,25 +110,25 @@ def test_a_fifth_point_moves_the_nearest_one():
     assert points == [(0.1, 0.1), (0.8, 0.2), (0.1, 0.9), (0.9, 0.9)]
 
 
-def test_the_first_points_look_at_something_and_each_at_something_else():
+def test_the_first_points_attend_to_something_and_each_to_something_else():
     weights = np.full((64, 16), 1 / 16, np.float32)
     for query, key in ((3, 2), (40, 9), (41, 9), (63, 15)):
         weights[query] = 0.1 / 15
         weights[query, key] = 0.9
-    layer = AttentionLayer("generator", 8, 0.1, weights, 0.9)
+    layer = AttentionLayer("generator", 8, 0.1, weights, 0.9 * 16)
     points = suggest_points(Scene(np.zeros((16, 16, 3), np.uint8), (layer,), None))
-    assert sorted(query_at(layer, point) for point in points) == [3, 40, 63]
+    assert sorted(layer.query_at(point) for point in points) == [3, 40, 63]
 
 
 def test_opacity_is_the_weight_from_an_even_share_to_the_most_in_equal_ratios():
     layer = random_layer()
     row = layer.weights[20]
-    cells = heat(row, layer.most)
+    cells = heat(row, layer.scale_max)
     assert cells.shape == (4, 4, 4)
-    expected = np.log(np.maximum(row * 16, 1)) / np.log(layer.most * 16) * MOST_OPACITY * 255
+    expected = np.log(np.maximum(row * 16, 1)) / np.log(layer.scale_max) * MAX_OPACITY * 255
     np.testing.assert_allclose(cells[..., 3].reshape(-1), expected, atol=0.51)
-    assert heat(np.full(16, 1 / 16), layer.most)[..., 3].max() == 0
-    both = overlay([layer.weights[20], layer.weights[21]], [(255, 0, 0), (0, 0, 255)], layer.most)
+    assert heat(np.full(16, 1 / 16), layer.scale_max)[..., 3].max() == 0
+    both = overlay([layer.weights[20], layer.weights[21]], [(255, 0, 0), (0, 0, 255)], layer.scale_max)
     seen = both[..., 3].reshape(-1) > 0
     np.testing.assert_array_equal((both[..., 0].reshape(-1) > 0)[seen], (layer.weights[20] >= layer.weights[21])[seen])
 
@@ -138,23 +136,23 @@ def test_opacity_is_the_weight_from_an_even_share_to_the_most_in_equal_ratios():
 def test_what_is_shown(stage):
     scene = stage.generated(Choice())
     points = suggest_points(scene)
-    assert len({query_at(scene.layers[0], point) for point in points}) == 3
+    assert len({scene.layers[0].query_at(point) for point in points}) == 3
     html = layers_html(scene, points)
     assert html.count('<figure class="map"') == 6
     assert 'data-layer="discriminator_8"' in html
-    assert "<script" not in stage_html(scene, points, "<script>alert(1)</script>")
+    assert "<script" not in image_html(scene, points, "<script>alert(1)</script>")
     assert "no attention layer" in layers_html(scene._replace(layers=()), points)
 
 
 def test_what_is_said():
     assert (signed(-0.174, 2), signed(1.18, 2)) == ("−0.17", "+1.18")
     digits, animals = tuple("0123456789"), ("cat", "dog")
-    assert subject(Choice(label=3, seed=7), digits, False) == "class 3 · seed 7"
-    assert subject(Choice(1, 7, 0.7, 9, 0.4, 0, 0.3), animals, False) == (
+    assert subject(Choice(label=3, seed=7), digits, uploaded=False) == "class 3 · seed 7"
+    assert subject(Choice(1, 7, 0.7, 9, 0.4, 0, 0.3), animals, uploaded=False) == (
         "dog · seed 7 · truncation 0.7 · 40 % of the way to seed 9 · 30 % cat"
     )
-    assert subject(Choice(label=1), animals, True) == "uploaded image, taken for dog"
-    assert subject(Choice(), (), False) == "seed 0"
+    assert subject(Choice(label=1), animals, uploaded=True) == "uploaded image, taken for dog"
+    assert subject(Choice(), (), uploaded=False) == "seed 0"
 
 
 def test_a_saved_picture_is_as_wide_as_its_content_and_says_where_it_is_from(stage):
@@ -185,6 +183,18 @@ def test_a_model_without_classes_attention_and_discriminator_has_an_image(tmp_pa
     assert points == []
     assert "no attention layer" in layers_html(scene, points)
     assert figure_png(scene, [(0.5, 0.5)], "plain", "?").startswith(b"\x89PNG")
+
+
+def test_an_empty_field_counts_as_zero():
+    assert from_values([3, None, 0.7, None, 0.4, None, 1]) == Choice(3, 0, 0.7, 0, 0.4, 0, 1.0)
+
+
+def test_without_gradio_the_program_names_the_extra(monkeypatch):
+    for name in ("page", "controls"):
+        monkeypatch.delitem(sys.modules, f"sagan_jax.exploring.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(InputError, match=r"needs gradio: pip install 'sagan_jax\[explore\]'"):
+        explore.explore(argparse.Namespace())
 
 
 @pytest.mark.parametrize("seed", [12, 999_999, 1_000_001, 4294967295])

@@ -50,6 +50,13 @@ ALLOWED = {
     "report": {"errors", "runtime", "reporting"},
     "prepare": {"errors", "data", "preparation", "runtime"},
 }
+# Rooms that only programs import, with the rooms that may import each.
+LEAVES = {
+    "exploring": {"explore"},
+    "reporting": {"report"},
+    "layouts": {"export"},
+    "weights": {"export", "layouts", "features"},  # features reads the weights of Inception with it
+}
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 
 
@@ -78,6 +85,14 @@ def test_imports_point_one_way():
             if parts[0] == "sagan_jax" and not {*parts[1:2]} <= ALLOWED[room(path)] | {room(path)}:
                 wrong.append(f"{path.relative_to(ROOT)} imports {module}")
     assert not wrong
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_nothing_but_its_program_imports_a_leaf(leaf):
+    importing = {
+        room(path) for path in sources() for module in imported_modules(path) if module.split(".")[1:2] == [leaf]
+    }
+    assert importing - {leaf} <= LEAVES[leaf]
 
 
 def test_models_hold_no_files_clocks_or_shardings():

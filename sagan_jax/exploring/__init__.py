@@ -1,1 +1,1 @@
-"""The explorer: a page in which one clicks on an image and sees where that point attends."""
+"""The explorer: a page that shows what each point of an image attends to, in every attention layer."""

@@ -8,28 +8,26 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from sagan_jax.exploring.heat import covered, darkened, heat, overlay, resized, scale
-from sagan_jax.exploring.marks import with_marks
-from sagan_jax.exploring.points import Point, distance_at, entropy_at, query_at, target_at
-from sagan_jax.exploring.scene import AttentionLayer, Scene
-from sagan_jax.exploring.wording import layer_name, percent, signed
+from sagan_jax.exploring.choice import Point
+from sagan_jax.exploring.heat import color_scale, covered, darkened, heat, overlay, resized, with_marks
+from sagan_jax.exploring.scene import AttentionLayer, Scene, signed
 from sagan_jax.runtime.pictures import INK, POINT_COLORS
 
 TILE, GAP, MARGIN = 320, 14, 28  # pixels
-HEAD, CAPTION, FOOT = 64, 44, 36  # above everything, above and below a row of tiles
+HEAD, CAPTION, FOOT = 64, 44, 36  # pixels of height: of the title, above and below a row of tiles
 QUIET = (110, 110, 105)
-DOT = 0.042  # radius as a share of a tile
+DOT = 0.042  # radius as a fraction of a tile
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"  # Pillow's own font has neither γ nor −
 
 
 def figure_png(scene: Scene, points: list[Point], title: str, query: str) -> bytes:
-    """For each layer a row: the image with all points and arrows, then where each point looks.
+    """Draws a row for each layer: the image with all points and arrows, then what each point attends to.
 
     Args:
       scene: the image and its layers.
       points: on it.
       title: above everything.
-      query: of the page's link; it is written into the file as a text named "link".
+      query: of the page's link, which goes into the file as a text named "link".
 
     Returns:
       A PNG file.
@@ -37,8 +35,8 @@ def figure_png(scene: Scene, points: list[Point], title: str, query: str) -> byt
     tiles = 1 + len(points)
     layers: tuple[AttentionLayer | None, ...] = scene.layers or (None,)
     row = CAPTION + TILE + FOOT
-    least = round(_font(26, bold=True).getlength(title))
-    width = 2 * MARGIN + max(tiles * TILE + (tiles - 1) * GAP, least)
+    title_width = round(_font(26, bold=True).getlength(title))
+    width = 2 * MARGIN + max(tiles * TILE + (tiles - 1) * GAP, title_width)
     canvas = Image.new("RGB", (width, HEAD + len(layers) * row + MARGIN // 2), "white")
     ImageDraw.Draw(canvas).text((MARGIN, HEAD - 18), title, INK, _font(26, bold=True), anchor="ls")
     for index, layer in enumerate(layers):
@@ -57,34 +55,33 @@ def _row(canvas: Image.Image, top: int, image: np.ndarray, layer: AttentionLayer
     if layer is None:
         canvas.paste(with_marks(under, numbered, [None] * len(points), DOT), (MARGIN, top + CAPTION))
         return
-    caption = f"{layer_name(layer)} · γ {signed(layer.gamma, 2)}"
+    caption = f"{layer.name} · γ {signed(layer.gamma, 2)}"
     draw.text((MARGIN, top + CAPTION - 14), caption, INK, _font(19), anchor="ls")
-    targets = [target_at(layer, point) for point in points]
+    targets = [layer.target_at(point) for point in points]
     everything = under
     if points:
         _scale(canvas, draw, top + CAPTION - 14, layer)
-        rows = [layer.weights[query_at(layer, point)] for point in points]
-        everything = covered(darkened(under), overlay(rows, POINT_COLORS[: len(points)], layer.most))
+        rows = [layer.row_at(point) for point in points]
+        everything = covered(darkened(under), overlay(rows, POINT_COLORS[: len(points)], layer.scale_max))
     canvas.paste(with_marks(everything, numbered, targets, DOT), (MARGIN, top + CAPTION))
     for index, point in numbered:
         left = MARGIN + (index + 1) * (TILE + GAP)
-        cells = heat(layer.weights[query_at(layer, point)], layer.most)
+        cells = heat(layer.row_at(point), layer.scale_max)
         picture = with_marks(covered(darkened(under), cells), [(index, point)], [targets[index]], DOT)
         canvas.paste(picture, (left, top + CAPTION))
-        numbers = (
-            f"entropy {percent(entropy_at(layer, point))} · {distance_at(layer, point, image.shape[0]):.1f} px away"
-        )
+        entropy, distance = layer.entropy_at(point), layer.distance_at(point, image.shape[0])
+        numbers = f"entropy {100 * entropy:.0f} % · {distance:.1f} px away"
         draw.text((left, top + CAPTION + TILE + 22), numbers, QUIET, _font(15), anchor="ls")
 
 
 def _scale(canvas: Image.Image, draw: ImageDraw.ImageDraw, base: int, layer: AttentionLayer) -> None:
-    """The layer's colours, right-aligned above its maps."""
+    """Draws the layer's colour scale, right-aligned above its maps."""
     font, right = _font(15), canvas.width - MARGIN
-    most = f"{layer.most * layer.weights.shape[1]:.2g} × an even look"
-    draw.text((right, base), most, QUIET, font, anchor="rs")
-    right -= round(font.getlength(most)) + 10
+    end = f"{layer.scale_max:.2g} × uniform attention"
+    draw.text((right, base), end, QUIET, font, anchor="rs")
+    right -= round(font.getlength(end)) + 10
     bar = Image.new("RGB", (140, 12), (45, 45, 45))
-    canvas.paste(covered(bar, scale(bar.width)[None]), (right - bar.width, base - 12))
+    canvas.paste(covered(bar, color_scale(bar.width)[None]), (right - bar.width, base - 12))
     draw.text((right - bar.width - 10, base), "1 ×", QUIET, font, anchor="rs")
 
 

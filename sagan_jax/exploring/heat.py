@@ -1,58 +1,56 @@
-"""Attention as colours to lay over an image: one pixel for each position that can be looked at."""
+"""Draws attention over images: heat maps, one pixel per key, and points with arrows, as SVG or with Pillow."""
 
+import math
 from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-MOST_OPACITY = 0.82
-COLORS = (0.5, 0.96)  # part of the colour map that is in use: neither its blacks nor its whites
-SMALL, ENLARGED = 128, 256  # pixels: images with smaller sides are enlarged, since a browser does it less well
-GREY = 0.62  # brightness of the image under a heat map, which is shown without its colours
+from sagan_jax.exploring.choice import Point
+from sagan_jax.runtime.pictures import POINT_COLORS
+
+MAX_OPACITY = 0.82
+COLORMAP_RANGE = (0.5, 0.96)  # of matplotlib's inferno: neither its blacks nor its whites
+BRIGHTNESS = 0.62  # of the grey image under a heat map
+SMALL, ENLARGED = 128, 256  # pixels: images with smaller sides are enlarged, since browsers do it less well
+SUPERSAMPLING = 4  # Pillow draws without smoothing: marks are drawn at this multiple and scaled down
+MIN_ARROW = 3.0  # radii of a dot: the dot covers targets that are nearer
 
 
-def levels(row: np.ndarray, most: float) -> np.ndarray:
-    """Where weights lie between an even share (0, and all below) and `most` (1), in equal ratios.
+def heat(row: np.ndarray, scale_max: float) -> np.ndarray:
+    """Draws the heat map of one row of attention weights.
+
+    Opacity and colour go from a uniform weight, which is clear as all below it, to `scale_max`, in equal ratios.
 
     Args:
       row: [M] float32 attention weights.
-      most: weight at the upper end.
+      scale_max: upper end of the scale, in multiples of a uniform weight 1 / M.
 
     Returns:
-      [M] float32.
+      [side, side, 4] uint8 with side * side = M.
     """
-    count = len(row)
-    return np.clip(np.log(np.maximum(row * count, 1)) / np.log(most * count), 0, 1)
+    return _square(_glow(_levels(row, scale_max)))
 
 
-def heat(row: np.ndarray, most: float) -> np.ndarray:
-    """The heat map of one row of attention weights, for the arguments of `levels`.
+def overlay(rows: Sequence[np.ndarray], colors: Sequence[tuple[int, int, int]], scale_max: float) -> np.ndarray:
+    """Draws several rows of attention weights [M] in one heat map, each in its colour.
 
     Returns:
-      [side, side, 4] uint8 with side * side = M; the opacity is `levels` times MOST_OPACITY.
+      [side, side, 4] uint8: each cell in the colour of the row with the largest weight there.
     """
-    return _square(_pixels(*_glow(levels(row, most))))
+    levels = np.stack([_levels(row, scale_max) for row in rows])
+    strongest = np.array(colors, np.float32)[levels.argmax(axis=0)]
+    return _square(_pixels(strongest, levels.max(axis=0)))
 
 
-def overlay(rows: Sequence[np.ndarray], colors: Sequence[tuple[int, int, int]], most: float) -> np.ndarray:
-    """Several rows of attention weights [M] in one picture, each in a colour of its own.
-
-    Returns:
-      [side, side, 4] uint8: where several look at one position, the one that looks at it most.
-    """
-    strengths = np.stack([levels(row, most) for row in rows])
-    strongest = np.array(colors, np.float32)[strengths.argmax(axis=0)]
-    return _square(_pixels(strongest, strengths.max(axis=0) * MOST_OPACITY))
-
-
-def scale(count: int) -> np.ndarray:
-    """The colours from an even share to the most in `count` equal steps, [count, 4] uint8."""
-    return _pixels(*_glow(np.linspace(0, 1, count)))
+def color_scale(count: int) -> np.ndarray:
+    """Returns the colours of heat maps from a uniform weight to the largest in equal steps, [count, 4] uint8."""
+    return _glow(np.linspace(0, 1, count))
 
 
 def enlarged(image: np.ndarray) -> np.ndarray:
-    """An image [H, W, 3] uint8, smoothly enlarged by a whole factor if it is small."""
+    """Enlarges an image [H, W, 3] uint8 smoothly by a whole factor if it is small."""
     side = image.shape[0]
     if side >= SMALL:
         return image
@@ -60,29 +58,90 @@ def enlarged(image: np.ndarray) -> np.ndarray:
 
 
 def resized(image: np.ndarray, side: int) -> Image.Image:
-    """An image [H, W, 3] uint8, smoothly brought to another side."""
+    """Resizes an image [H, W, 3] uint8 smoothly to another side."""
     return Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def darkened(image: Image.Image) -> Image.Image:
-    """An image as it lies under a heat map."""
-    return image.convert("L").point(lambda value: value * GREY).convert("RGB")
+    """Makes an image grey and darker, to lie under a heat map."""
+    return image.convert("L").point(lambda value: value * BRIGHTNESS).convert("RGB")
 
 
 def covered(image: Image.Image, cells: np.ndarray) -> Image.Image:
-    """An image with colours [side, side, 4] uint8 over it, as cells with hard edges."""
+    """Lays colours [side, side, 4] uint8 over an image, as cells with hard edges."""
     over = Image.fromarray(cells).resize(image.size, Image.Resampling.NEAREST)
     return Image.alpha_composite(image.convert("RGBA"), over).convert("RGB")
 
 
-def _glow(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    least, most = COLORS
-    return matplotlib.colormaps["inferno"](least + (most - least) * level)[:, :3] * 255, level * MOST_OPACITY
+def css_color(index: int) -> str:
+    """Returns the colour of a point for CSS."""
+    return "#" + "".join(f"{value:02x}" for value in POINT_COLORS[index])
 
 
-def _pixels(colors: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """Colours [M, 3] of 0 to 255 and opacities [M] of 0 to 1 -> [M, 4] uint8."""
-    return np.concatenate([colors, opacity[:, None] * 255], axis=1).round().astype(np.uint8)
+def marks_svg(points: Sequence[tuple[int, Point]], targets: Sequence[Point | None], radius: float) -> str:
+    """Draws dots with arrows as an SVG that fills its parent.
+
+    Args:
+      points: index, which gives the colour, and place of each.
+      targets: for each point where its arrow ends, or None.
+      radius: of a dot, as a fraction of the picture's side.
+    """
+    drawn = []
+    for (index, point), target in zip(points, targets, strict=True):
+        x, y = (100 * fraction for fraction in point)
+        shape = [] if target is None else _arrow(point, target, radius)
+        corners = " ".join(f"{100 * x:.2f},{100 * y:.2f}" for x, y in shape)
+        fill = f'fill="{css_color(index)}" stroke="#fff" stroke-width="{28 * radius:.2f}"'
+        drawn.append(f'<polygon points="{corners}" {fill} stroke-linejoin="round"/>' if shape else "")
+        drawn.append(f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{100 * radius:.2f}" {fill}/>')
+    return f'<svg class="marks" viewBox="0 0 100 100" aria-hidden="true">{"".join(drawn)}</svg>'
+
+
+def with_marks(
+    image: Image.Image, points: Sequence[tuple[int, Point]], targets: Sequence[Point | None], radius: float
+) -> Image.Image:
+    """Draws the same dots and arrows over a square image."""
+    side = image.width * SUPERSAMPLING
+    canvas = image.resize((side, side), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(canvas)
+    border = max(1, round(0.28 * radius * side))
+    for (index, point), target in zip(points, targets, strict=True):
+        if target is not None and (shape := _arrow(point, target, radius)):
+            corners = [(x * side, y * side) for x, y in shape]
+            draw.line([*corners, *corners[:2]], "white", border, joint="curve")
+            draw.polygon(corners, POINT_COLORS[index])
+        box = [(fraction + sign * radius) * side for sign in (-1, 1) for fraction in point]
+        draw.ellipse(box, POINT_COLORS[index], "white", border)
+    return canvas.resize(image.size, Image.Resampling.LANCZOS)
+
+
+def _arrow(start: Point, end: Point, radius: float) -> list[Point]:
+    """Returns the corners of an arrow from a dot to a target, none where the dot covers the target."""
+    length = math.dist(start, end)
+    if length < MIN_ARROW * radius:
+        return []
+    along = np.subtract(end, start) / length
+    across = np.array([-along[1], along[0]])
+    shaft, wing = 0.22 * radius, 0.75 * radius
+    neck = max(0.3 * length, length - 1.5 * radius)
+    outline = [(0.0, shaft), (neck, shaft), (neck, wing), (length, 0.0), (neck, -wing), (neck, -shaft), (0.0, -shaft)]
+    corners = [np.array(start) + forwards * along + sideways * across for forwards, sideways in outline]
+    return [(float(x), float(y)) for x, y in corners]
+
+
+def _levels(row: np.ndarray, scale_max: float) -> np.ndarray:
+    """Maps weights to 0 (uniform, and all below) to 1 (`scale_max`), in equal ratios."""
+    return np.clip(np.log(np.maximum(row * len(row), 1)) / np.log(scale_max), 0, 1)
+
+
+def _glow(levels: np.ndarray) -> np.ndarray:
+    lowest, highest = COLORMAP_RANGE
+    return _pixels(matplotlib.colormaps["inferno"](lowest + (highest - lowest) * levels)[:, :3] * 255, levels)
+
+
+def _pixels(colors: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Joins colours [M, 3] of 0 to 255 with the opacities of levels [M]; returns [M, 4] uint8."""
+    return np.concatenate([colors, levels[:, None] * MAX_OPACITY * 255], axis=1).round().astype(np.uint8)
 
 
 def _square(pixels: np.ndarray) -> np.ndarray:

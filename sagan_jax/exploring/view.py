@@ -1,37 +1,35 @@
-"""Scenes as HTML: the image with its points, and for each layer where every point looks."""
+"""Scenes as HTML: the image with its points, and for each layer what every point attends to."""
 
 import base64
 import html
 
 import numpy as np
 
-from sagan_jax.exploring.heat import GREY, enlarged, heat, overlay, scale
-from sagan_jax.exploring.marks import color, marks_svg
-from sagan_jax.exploring.points import MOST_POINTS, Point, distance_at, entropy_at, query_at, target_at
-from sagan_jax.exploring.scene import AttentionLayer, Scene
-from sagan_jax.exploring.wording import layer_name, percent, signed
+from sagan_jax.exploring.choice import MAX_POINTS, Point
+from sagan_jax.exploring.heat import BRIGHTNESS, color_scale, css_color, enlarged, heat, marks_svg, overlay
+from sagan_jax.exploring.scene import AttentionLayer, Scene, signed
 from sagan_jax.runtime.pictures import POINT_COLORS, encoded_png
 
 DOT, SMALL_DOT = 0.026, 0.05  # radii as fractions of the picture's side
-STOPS = ",".join(f"rgba({r},{g},{b},{opacity / 255:.2f})" for r, g, b, opacity in scale(9))
+STOPS = ",".join(f"rgba({r},{g},{b},{opacity / 255:.2f})" for r, g, b, opacity in color_scale(9))
 CLICK = '<span class="click"></span>'  # "Click", or "Tap" where there is no mouse
 READING = """<dl class="reading">
-<div><dt>Heat</dt><dd>1× is what an even look would give to each cell; below that nothing is drawn. Arrows lead to the
-cell that a point looks at most, if one stands out.</dd></div>
+<div><dt>Heat</dt><dd>1× is the weight of a cell under uniform attention; nothing is drawn below it. Arrows lead to the
+cell that a point attends to most, if one stands out.</dd></div>
 <div><dt>γ</dt><dd>What attention finds is multiplied by it and added. At 0 the layer does nothing, however fine its map
 looks.</dd></div>
-<div><dt>Entropy</dt><dd>100 % looks everywhere alike, 0 % at one place.</dd></div>
-<div><dt>Distance</dt><dd>How far away a point looks on average, in pixels of the image.</dd></div>
+<div><dt>Entropy</dt><dd>100 % attends to all cells alike, 0 % to one.</dd></div>
+<div><dt>Distance</dt><dd>Mean distance of the cells that a point attends to, in pixels of the image.</dd></div>
 </dl>"""
 
 
 def picture_html(scene: Scene) -> str:
-    """The image as a variable of the page's style; what shows it refers to that, so clicks need not send it again."""
-    return f"<style>:root{{--picture:url({_data(enlarged(scene.image))});--grey:{GREY}}}</style>"
+    """Returns a style with the image as a variable: what shows the image refers to it, so clicks need not resend it."""
+    return f"<style>:root{{--picture:url({_data(enlarged(scene.image))});--grey:{BRIGHTNESS}}}</style>"
 
 
-def stage_html(scene: Scene, points: list[Point], caption: str) -> str:
-    """The image, large, with its points."""
+def image_html(scene: Scene, points: list[Point], caption: str) -> str:
+    """Draws the image, large, with its points."""
     marks = marks_svg(list(enumerate(points)), [None] * len(points), DOT)
     return (
         f'<figure><div class="tile" id="stage-image" role="img" aria-label="{html.escape(caption)}">'
@@ -41,7 +39,7 @@ def stage_html(scene: Scene, points: list[Point], caption: str) -> str:
 
 
 def layers_html(scene: Scene, points: list[Point]) -> str:
-    """A card for each attention layer."""
+    """Draws a card for each attention layer."""
     if not scene.layers:
         return '<p class="none">This model has no attention layer that could be shown.</p>'
     return "".join(_card(scene, layer, points) for layer in scene.layers)
@@ -56,28 +54,27 @@ def _verdict(logit: float | None) -> str:
 
 
 def _card(scene: Scene, layer: AttentionLayer, points: list[Point]) -> str:
-    keys = round(layer.weights.shape[1] ** 0.5)
-    most = f"{layer.most * keys**2:.2g}"
-    name = layer.network.capitalize()
+    side, keys_side = layer.side, round(layer.weights.shape[1] ** 0.5)
+    cells = f"{side}×{side} points attend to {keys_side}×{keys_side} cells"
+    stops = f"background-image:linear-gradient(90deg,{STOPS})"
     return (
-        f'<section class="layer" data-layer="{layer.network}_{layer.side}" aria-label="{layer_name(layer)}"><header>'
-        f"<h3>{name} <small>{layer.side}×{layer.side} points, {keys}×{keys} cells to look at</small></h3>"
-        f'<p class="scale">1× <i style="background-image:linear-gradient(90deg,{STOPS})"></i> {most}×</p>'
+        f'<section class="layer" data-layer="{layer.network}_{side}" aria-label="{layer.name}"><header>'
+        f"<h3>{layer.network.capitalize()} <small>{cells}</small></h3>"
+        f'<p class="scale">1× <i style="{stops}"></i> {layer.scale_max:.2g}×</p>'
         f'<p class="gamma">γ <b>{signed(layer.gamma, 3)}</b></p></header>'
-        f'<div class="maps">{_together(layer, points)}'
+        f'<div class="maps">{_all_points(layer, points)}'
         f"{''.join(_map(layer, index, point, scene.image.shape[0]) for index, point in enumerate(points))}"
         f"{_invitation(points)}</div></section>"
     )
 
 
-def _together(layer: AttentionLayer, points: list[Point]) -> str:
-    """All points in one picture, as in figure 5 of the paper."""
+def _all_points(layer: AttentionLayer, points: list[Point]) -> str:
+    """Draws all points in one picture, as figure 5 of the paper."""
     if not points:
         return ""
-    rows = [layer.weights[query_at(layer, point)] for point in points]
-    cells = overlay(rows, POINT_COLORS[: len(points)], layer.most)
-    marks = marks_svg(list(enumerate(points)), [target_at(layer, point) for point in points], SMALL_DOT)
-    picture = f'<img class="cells" alt="where all points look" src="{_data(cells)}">'
+    cells = overlay([layer.row_at(point) for point in points], POINT_COLORS[: len(points)], layer.scale_max)
+    marks = marks_svg(list(enumerate(points)), [layer.target_at(point) for point in points], SMALL_DOT)
+    picture = f'<img class="cells" alt="what all points attend to" src="{_data(cells)}">'
     return (
         f'<figure class="together"><div class="tile"><i class="picture"></i>{picture}{marks}</div>'
         "<figcaption><b>all points</b></figcaption></figure>"
@@ -85,23 +82,22 @@ def _together(layer: AttentionLayer, points: list[Point]) -> str:
 
 
 def _map(layer: AttentionLayer, index: int, point: Point, resolution: int) -> str:
-    query = query_at(layer, point)
-    cells = heat(layer.weights[query], layer.most)
-    picture = f'<img class="cells" alt="where point {index + 1} looks" src="{_data(cells)}">'
-    marks = marks_svg([(index, point)], [target_at(layer, point)], SMALL_DOT)
+    cells = heat(layer.row_at(point), layer.scale_max)
+    marks = marks_svg([(index, point)], [layer.target_at(point)], SMALL_DOT)
+    picture = f'<img class="cells" alt="what point {index + 1} attends to" src="{_data(cells)}">'
     return (
-        f'<figure class="map" style="--point:{color(index)}" data-query="{query}">'
+        f'<figure class="map" style="--point:{css_color(index)}" data-query="{layer.query_at(point)}">'
         f'<div class="tile"><i class="picture"></i>{picture}{marks}</div>'
-        f"<figcaption><span>entropy <b>{percent(entropy_at(layer, point))}</b></span> "
-        f"<span>distance <b>{distance_at(layer, point, resolution):.1f} px</b></span></figcaption></figure>"
+        f"<figcaption><span>entropy <b>{100 * layer.entropy_at(point):.0f} %</b></span> "
+        f"<span>distance <b>{layer.distance_at(point, resolution):.1f} px</b></span></figcaption></figure>"
     )
 
 
 def _invitation(points: list[Point]) -> str:
-    if len(points) == MOST_POINTS:
+    if len(points) == MAX_POINTS:
         return ""
     words = f"{CLICK} on the image for {'another' if points else 'a'} point"
-    return f'<p class="invitation" style="--point:{color(len(points))}"><span>{words}</span></p>'
+    return f'<p class="invitation" style="--point:{css_color(len(points))}"><span>{words}</span></p>'
 
 
 def _data(image: np.ndarray) -> str:

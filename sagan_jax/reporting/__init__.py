@@ -1,1 +1,1 @@
-"""One page about a run, from what its workdir holds."""
+"""The page about a run, made of the files in its workdir."""

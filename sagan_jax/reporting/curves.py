@@ -1,13 +1,14 @@
-"""Curves of a run's metrics, as drawings for a page."""
+"""Draws the metrics of a run as curves, in SVG."""
 
 import io
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import matplotlib
 import matplotlib.pyplot as plt
 
-# Panels by title: the metrics that they show, by pattern, and whether the scale is logarithmic.
+# By title of a panel: a pattern of the metrics in it, and whether its scale is logarithmic.
 PANELS = {
     "losses": (r"[dg]_loss", False),
     "logits": (r"(real|fake)_logits", False),
@@ -25,7 +26,7 @@ Rows = list[dict[str, float]]
 
 
 class Curve(NamedTuple):
-    """One metric over the steps at which it was written."""
+    """One metric at the steps at which it was written."""
 
     name: str
     steps: list[float]
@@ -33,7 +34,7 @@ class Curve(NamedTuple):
 
 
 def panels(rows: Rows) -> Iterator[tuple[str, str]]:
-    """(title, SVG) of each panel that has something to show.
+    """Yields title and SVG of each panel for which there are metrics, then of each score of repeated evaluations.
 
     Args:
       rows: of metrics.jsonl, each with "step".
@@ -42,12 +43,12 @@ def panels(rows: Rows) -> Iterator[tuple[str, str]]:
     for title, (pattern, logarithmic) in PANELS.items():
         curves = [_curve(rows, name) for name in names if re.fullmatch(pattern, name)]
         if curves:
-            yield title, _drawn(curves, logarithmic)
+            yield title, _svg(curves, logarithmic)
     for name in names:
         if name.startswith("eval/") and name != "eval/fraction_of_time":
             curve = _curve(rows, name)
             if len(curve.steps) > 1:
-                yield name.removeprefix("eval/").replace("_", " "), _drawn([curve], logarithmic=False)
+                yield name.removeprefix("eval/").replace("_", " "), _svg([curve], logarithmic=False)
 
 
 def _curve(rows: Rows, name: str) -> Curve:
@@ -55,7 +56,7 @@ def _curve(rows: Rows, name: str) -> Curve:
     return Curve(name, [step for step, _ in points], [value for _, value in points])
 
 
-def _drawn(curves: list[Curve], logarithmic: bool) -> str:
+def _svg(curves: list[Curve], logarithmic: bool) -> str:
     figure, axes = plt.subplots(figsize=(4.2, 2.3), layout="constrained")
     for curve, color in zip(curves, [*COLORS, *["#777777"] * len(curves)], strict=False):
         marker: dict[str, Any] = {"marker": "o", "markersize": 3} if len(curve.steps) < 12 else {}
@@ -69,7 +70,8 @@ def _drawn(curves: list[Curve], logarithmic: bool) -> str:
     if len(curves) > 1:
         axes.legend(fontsize=7, frameon=False)
     buffer = io.StringIO()
-    # Without the date two reports of the same run are the same bytes.
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    # Without the date, and with fixed identifiers, two reports of the same run are the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "sagan_jax"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)
     return buffer.getvalue().partition("<svg")[2].join(("<svg", ""))

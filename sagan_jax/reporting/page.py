@@ -1,4 +1,4 @@
-"""The page: scores with their protocol, curves, samples, nearest real images, attention, and the settings."""
+"""Makes the page: scores with their protocol, curves, samples, nearest real images, attention, and the settings."""
 
 import base64
 import html
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import matplotlib
 from etils import epath
 
 from sagan_jax.errors import InputError
@@ -14,7 +13,8 @@ from sagan_jax.evaluation.record import Evaluation, read_evaluation, shown_facts
 from sagan_jax.evaluation.scores import KINDS
 from sagan_jax.reporting.curves import panels
 
-EVALUATIONS, SHOWN_STAGES = "evaluations", 4
+EVALUATIONS = "evaluations"
+EARLIER = 4  # pictures of earlier steps, of each kind
 
 STYLE = """
 :root { color-scheme: light; --ink: #222; --soft: #666; --line: #ddd; --paper: #fafaf8; --card: #fff; }
@@ -34,14 +34,13 @@ details { margin: .6rem 0; } summary { cursor: pointer; }
 
 
 def report_page(workdir: epath.Path) -> str:
-    """The page as HTML that needs no other file.
+    """Returns the page about a run as HTML that needs no other file.
 
     Raises:
       InputError: the folder holds no run, or its files are damaged.
     """
     config = _read_json(workdir / "config.json")
     rows = _read_rows(workdir / "metrics.jsonl")
-    matplotlib.rcParams["svg.hashsalt"] = "sagan_jax"
     sections = [
         *_scores(workdir),
         *_curves(rows),
@@ -53,7 +52,7 @@ def report_page(workdir: epath.Path) -> str:
             "Each row is a sample and the real images nearest to it in feature space. The number is the distance of"
             " the nearest, in units of the median distance of a real image from its own nearest: near 0 it is a copy.",
         ),
-        *_pictures(workdir, "attention", "Attention", "Where each marked point looks."),
+        *_pictures(workdir, "attention", "Attention", "What each marked point attends to."),
         *_pictures(workdir, "real", "Real images", "Of the training data, in the rows of the sample sheets."),
         f"<h2>Settings</h2><details><summary>config.json</summary><pre>{_text(json.dumps(config, indent=2))}</pre>"
         "</details>",
@@ -70,7 +69,7 @@ def report_page(workdir: epath.Path) -> str:
 
 
 def _scores(workdir: epath.Path) -> Iterator[str]:
-    """A table of the newest evaluation in the features of each network: of the last step, then that written last."""
+    """Makes a table for each feature network, of its evaluation of the last step; of several, the newest file."""
     newest: dict[str, Evaluation] = {}
     files = (workdir / EVALUATIONS).glob("*.json")
     for file in sorted(files, key=lambda file: (file.name.partition("-")[0], file.stat().mtime, file.name)):
@@ -96,14 +95,14 @@ def _scores(workdir: epath.Path) -> Iterator[str]:
 
 
 def _pictures(workdir: epath.Path, kind: str, title: str, about: str) -> Iterator[str]:
-    """The newest picture of a kind, and some earlier ones to unfold."""
+    """Shows the newest picture of a kind, and some earlier ones to unfold."""
     files = sorted(file for file in (workdir / kind).glob("*.png") if file.stem.isdecimal())
     if not files:
         return
     yield f'<h2>{title}</h2><p class="soft">{about}</p>{_figure(files[-1], title)}'
     earlier = files[:-1]
-    for index in range(min(SHOWN_STAGES, len(earlier))):
-        file = earlier[index * len(earlier) // min(SHOWN_STAGES, len(earlier))]
+    for index in range(min(EARLIER, len(earlier))):
+        file = earlier[index * len(earlier) // min(EARLIER, len(earlier))]
         yield f"<details><summary>step {int(file.stem):,}</summary>{_figure(file, title)}</details>"
 
 
@@ -136,7 +135,7 @@ def _read_json(file: epath.Path) -> Any:
 
 
 def _read_rows(file: epath.Path) -> list[dict[str, float]]:
-    """The whole rows; a run that is going on may be writing the last one."""
+    """Reads the complete rows; a run in progress may be writing the last one."""
     rows = []
     for line in file.read_bytes().decode(errors="replace").splitlines() if file.exists() else ():
         try:
