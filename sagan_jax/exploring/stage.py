@@ -8,9 +8,8 @@ import numpy as np
 from sagan_jax.exploring.cache import LRUCache
 from sagan_jax.exploring.scene import NO_TRUNCATION, AttentionLayer, Choice, Scene
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.sampling.mixing import mixed_classes
+from sagan_jax.sampling.interpolation import mixed_classes, slerp
 from sagan_jax.sampling.model import Model
-from sagan_jax.sampling.paths import slerp
 
 MOST_KEPT = 256 * 2**20  # bytes: 7 scenes with attention at 64x64 in both networks, hundreds of smaller ones
 

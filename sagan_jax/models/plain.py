@@ -5,6 +5,7 @@ from typing import Any
 
 import flax
 
+from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import LayerConfig
 from sagan_jax.models.spectral_norm import FREE_KERNEL, KERNEL, normalize_exactly
@@ -15,6 +16,11 @@ Tree = Any  # nested dicts of arrays
 def plain_generator(generator: Generator) -> Generator:
     """The module that takes `plain_params`; it makes the same images."""
     return generator.clone(config=dataclasses.replace(generator.config, normalized=LayerConfig.normalized))
+
+
+def plain_discriminator(discriminator: Discriminator) -> Discriminator:
+    """The module that takes `plain_params`; it makes the same logits."""
+    return discriminator
 
 
 def plain_params(params: Tree) -> Tree:
