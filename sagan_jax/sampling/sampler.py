@@ -23,8 +23,8 @@ from sagan_jax.runtime.sharding import image_sharding, put_global, replicated, s
 
 Tree = Any  # nested dicts of arrays
 
-# Two programs that exchange arrays between devices wait for each other forever if one starts first here, the other
-# there. So a process runs one after the other, whatever the number of its threads and models.
+# Two programs that exchange arrays between devices may wait for each other forever where two threads start them in
+# another order on one device than on the next. So a process runs one after the other.
 _one_at_a_time = threading.Lock()
 
 
