@@ -15,7 +15,7 @@ class CheckpointParts(SavedCheckpoints):
     """Saved checkpoints of which only parts are read; arguments as for `SavedCheckpoints`."""
 
     def __init__(self, folder: epath.PathLike):
-        get_absl_logger().addFilter(_is_news)
+        get_absl_logger().addFilter(_is_worth_printing)
         super().__init__(folder)
 
     def shapes(self, step: int) -> Tree:
@@ -32,6 +32,6 @@ class CheckpointParts(SavedCheckpoints):
         return self._manager.restore(step, args=args)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_worth_printing(record: logging.LogRecord) -> bool:
     """Drops Orbax's warnings that a folder is opened to be read only."""
     return not str(record.msg).startswith(READ_ONLY)
