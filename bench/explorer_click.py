@@ -22,7 +22,7 @@ from sagan_jax.exploring.view import image_html, layers_html
 from sagan_jax.portable.folder import discriminator_shapes, generator_shapes
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.card import Card
-from sagan_jax.sampling.model import Model, build_sampler
+from sagan_jax.sampling.model import Model
 from sagan_jax.training.networks import build_networks
 
 # Sets window.changed to the milliseconds from the next click to the frame in which the marks on the maps differ.
@@ -117,11 +117,10 @@ def random_stage(name: str) -> Stage:
         weights="random",
         origin={},
     )
-    sampler = build_sampler(card, make_mesh(), jax.device_count())
     variables, discriminator_variables = (
         random_arrays(shapes(card)) for shapes in (generator_shapes, discriminator_shapes)
     )
-    return Stage(Model(card, sampler, variables, card.build_discriminator(), discriminator_variables))
+    return Stage(Model.from_card(card, make_mesh(), jax.device_count(), variables, discriminator_variables))
 
 
 def random_arrays(shapes: dict) -> dict:

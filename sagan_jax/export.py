@@ -22,13 +22,14 @@ from jax.sharding import Mesh
 from sagan_jax.errors import FailedError, InputError, exit_status, files_as_given
 from sagan_jax.layouts.imported import discriminator_prefix, import_model
 from sagan_jax.layouts.names import LAYOUTS
-from sagan_jax.model_flags import CALL_SIZE, add_model_flags, open_named_model
+from sagan_jax.loading import CALL_SIZE
+from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.portable.folder import CARD, PRECISIONS, PROGRAM, load_model, save_model
 from sagan_jax.portable.program import run_program
 from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.sampling.model import Model, build_sampler
+from sagan_jax.sampling.model import Model
 from sagan_jax.weights.files import read_weights
 
 TOLERANCE = {"float32": 1e-4, "float16": 0.1}  # between the images of what was written, in [-1, 1], and of the model
@@ -117,8 +118,7 @@ def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
         inplace_relu=flags.inplace_relu,
         channel_order=flags.channel_order,
     )
-    sampler = build_sampler(card, mesh, CALL_SIZE * mesh.devices.size)
-    return Model(card, sampler, variables, card.build_discriminator(), discriminator_variables)
+    return Model.from_card(card, mesh, CALL_SIZE * mesh.devices.size, variables, discriminator_variables)
 
 
 def class_names(file: str) -> tuple[str, ...]:

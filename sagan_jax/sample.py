@@ -19,14 +19,18 @@ from sagan_jax.errors import InputError, exit_status, files_as_given
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.pictures import encoded_png
-from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import write_whole
-from sagan_jax.sampling.archive import write_archive
-from sagan_jax.sampling.classes import asked_labels
-from sagan_jax.sampling.interpolation import between_classes, between_latents
+from sagan_jax.sampling.interpolation import interpolate_classes, interpolate_latents
 from sagan_jax.sampling.model import Model
-from sagan_jax.sampling.output import draw_sheet, next_folder, write_attention, write_images, write_interpolation
+from sagan_jax.sampling.output import (
+    draw_sheet,
+    next_folder,
+    write_archive,
+    write_attention,
+    write_images,
+    write_interpolation,
+)
 
 OUT = "samples"  # holds a folder per call
 MOST = 10_000_000
@@ -85,15 +89,14 @@ def sample(flags: argparse.Namespace) -> None:
     """Makes what the flags ask for, and says where it is."""
     model = open_named_model(flags, make_mesh(), with_discriminator=flags.attention)
     card = model.card
-    classes = np.asarray(asked_labels(flags.classes, card.class_names if card.num_classes else ()), np.int32)
+    classes = card.labels(flags.classes)
     number = flags.num or (WAYPOINTS if flags.interpolate else 64)
-    latents = model.sampler.fixed_latents(number, stream(flags.seed, "samples"), flags.truncation)
+    latents, labels = model.inputs(flags.classes, number, flags.seed, flags.truncation)
     folder = epath.Path(flags.out).expanduser() if flags.out else next_folder(epath.Path(OUT))
     if flags.attention or not flags.npz:
         folder.mkdir(parents=True, exist_ok=True)
     title = f"{card.name}" + ("" if card.step is None else f" · step {card.step:,}") + f" · seed {flags.seed}"
     print(f"{title} · {card.resolution} px · {len(classes):,} of {max(1, card.num_classes):,} classes")
-    labels = np.resize(classes, number)
     if flags.interpolate:
         said(write_ways(flags, model, latents, classes, title, folder))
     elif flags.npz:
@@ -104,7 +107,11 @@ def sample(flags: argparse.Namespace) -> None:
         write_whole(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
         said([files[0], *([f"... {len(files):,} files"] if len(files) > 1 else []), folder / "sheet.png"])
     if flags.attention:
-        file, lines = write_attention(model, latents[:ATTENTION_IMAGES], labels[:ATTENTION_IMAGES], title, folder)
+        shown = min(number, ATTENTION_IMAGES)
+        images, attention = model.attention(
+            classes=flags.classes, num=shown, seed=flags.seed, truncation=flags.truncation
+        )
+        file, lines = write_attention(images, attention, title, folder)
         said([file])
         print("\n".join(lines))
 
@@ -113,16 +120,16 @@ def write_ways(
     flags: argparse.Namespace, model: Model, latents: np.ndarray, classes: np.ndarray, title: str, folder: epath.Path
 ) -> list[epath.Path]:
     """The interpolation that the flags ask for."""
-    names = model.card.class_names if model.card.num_classes else ("",)
+    names = model.class_names or ("",)
     if flags.interpolate == "latents":
         classes = classes[:ROWS]
-        frames = between_latents(model, latents, classes, flags.frames)
+        frames = interpolate_latents(model, latents, classes, flags.frames)
         rows = [names[label] for label in classes]
     elif len(classes) < 2:
         raise InputError(f"--interpolate=classes needs two classes, not {len(classes)}: name them with --classes.")
     else:
         chosen = classes if flags.classes else classes[np.linspace(0, len(classes) - 1, WAYPOINTS).astype(int)]
-        frames = between_classes(model, latents[:ROWS], chosen, flags.frames)
+        frames = interpolate_classes(model, latents[:ROWS], chosen, flags.frames)
         rows = [""] * len(frames)
         title += f" · classes {', '.join(names[label] for label in chosen)}"
     return write_interpolation(frames, rows, title, folder, flags.animation)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from runs import start_program
 
-from sagan_jax.model_flags import PRETRAINED
+from sagan_jax.loading import PRETRAINED
 from sagan_jax.portable.folder import load_model
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh

@@ -19,8 +19,10 @@ from sagan_jax.errors import InputError
 from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.scores import Score
 from sagan_jax.portable.folder import load_model, save_model
+from sagan_jax.renamed import KEYS
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.sampling.card import card_from_json, card_to_json
 from sagan_jax.training.evaluation import evaluation_file
 from sagan_jax.training.trained import open_trained
 
@@ -179,6 +181,41 @@ def cut_short(folder):
     file.write_bytes(file.read_bytes()[:-100])
 
 
+def with_old_names(content):
+    """As the version before the renamed keys wrote it."""
+    if isinstance(content, dict):
+        old = {new: old for old, new in KEYS.items()}
+        return {old.get(key, key): with_old_names(value) for key, value in content.items()}
+    return [with_old_names(value) for value in content] if isinstance(content, list) else content
+
+
+def test_a_card_with_the_names_of_earlier_versions_is_read(copy):
+    evaluation = {"scores": {"fd": {"value": 3.0, "std_error": 0.1}}, "warnings": ["few images"]}
+    rewrite_card(copy, class_frequencies=[0.1] * 10, evaluations=[evaluation])
+    expected = load_model(str(copy), make_mesh(), 16).card
+    text = json.dumps(with_old_names(json.loads((copy / "model.json").read_text())))
+    assert all(f'"{old}"' in text and f'"{new}"' not in text for old, new in KEYS.items())
+    (copy / "model.json").write_text(text)
+    found = load_model(str(copy), make_mesh(), 16).card
+    assert found == expected
+    assert (found.class_frequencies, found.evaluations) == ((0.1,) * 10, (evaluation,))
+    assert card_from_json(card_to_json(found), "") == found
+
+
+def test_fields_that_a_card_lacks_have_their_defaults(copy):
+    expected = load_model(str(copy), make_mesh(), 16)
+    card = json.loads((copy / "model.json").read_text())
+    for name in ("class_frequencies", "evaluations", "inplace_relu"):
+        del card[name]
+    for network in ("generator", "discriminator"):
+        del card[network]["local_block"]
+        card[network] = dict(reversed(card[network].items()))  # by name, in any order
+    (copy / "model.json").write_text(json.dumps(card))
+    found = load_model(str(copy), make_mesh(), 16)
+    assert found.card == expected.card
+    np.testing.assert_array_equal(found.sample(num=2), expected.sample(num=2))
+
+
 NORM = "params/norm/scale"
 DAMAGES = {
     "weights cut short": (cut_short, r"generator.safetensors are damaged or missing \("),
@@ -200,7 +237,18 @@ DAMAGES = {
     "no JSON": (lambda folder: (folder / "model.json").write_text("{"), r"model.json is damaged \("),
     "a list": (lambda folder: (folder / "model.json").write_text("[]"), "says None where a card says"),
     "another version": (lambda folder: rewrite_card(folder, format="x, version 9"), "says 'x, version 9' where"),
-    "unknown field": (lambda folder: rewrite_card(folder, more=1), "is damaged"),
+    "unknown field": (
+        lambda folder: rewrite_card(folder, more=1),
+        r"has the field 'more', which sagan_jax [\d.]+ does not",
+    ),
+    "unknown field of a network": (
+        lambda folder: rewrite_card(folder, generator={"resolutions": [4, 8, 16], "pooling": [2]}),
+        r"has the field 'pooling', which sagan_jax [\d.]+ does not know: use the version that exported it",
+    ),
+    "missing field": (
+        lambda folder: rewrite_card(folder, generator={"resolutions": [4, 8, 16], "attention": []}),
+        r"is damaged \(widths is missing\)",
+    ),
     "few names": (lambda folder: rewrite_card(folder, class_names=["a"]), "10 classes with 1 names"),
     "text as number": (lambda folder: rewrite_card(folder, latent_size="8"), "is damaged"),
     "text as switch": (lambda folder: rewrite_card(folder, inplace_relu="no"), "inplace_relu = no"),

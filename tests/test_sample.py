@@ -19,11 +19,9 @@ from sagan_jax.metrics.attention import attention_distance, attention_entropy
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling import output
-from sagan_jax.sampling.archive import write_archive
-from sagan_jax.sampling.classes import asked_labels
-from sagan_jax.sampling.interpolation import between_classes, between_latents
-from sagan_jax.sampling.mixing import mixed_classes
-from sagan_jax.sampling.paths import slerp
+from sagan_jax.sampling.card import find_labels
+from sagan_jax.sampling.interpolation import interpolate_classes, interpolate_latents, mixed_classes, slerp
+from sagan_jax.sampling.output import write_archive
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 
@@ -138,11 +136,11 @@ def test_interpolations_begin_with_the_images_themselves(tiny_run, tmp_path):
     model = open_trained(str(tiny_run), "newest", make_mesh(), 128)
 
     latents = model.sampler.fixed_latents(2, stream(0, "samples"))
-    frames = between_latents(model, latents, np.array([6]), 5)
+    frames = interpolate_latents(model, latents, np.array([6]), 5)
     assert frames.shape == (1, 10, 16, 16, 3)
     for frame, name in ((0, "000000-6.png"), (5, "000001-6.png")):
         assert np.abs(frames[0, frame].astype(int) - pixels(images / "images" / name)).max() <= 1
-    mixed = between_classes(model, latents, np.array([6, 2]), 3)
+    mixed = interpolate_classes(model, latents, np.array([6, 2]), 3)
     assert np.abs(mixed[:, 0].astype(int) - frames[0, [0, 5]]).max() <= 1
     made(tiny_run, tmp_path, "--interpolate=classes", "--num=3", "--frames=2")
     assert Image.open(tmp_path / "interpolation.webp").n_frames > 1  # frames that are equal are one
@@ -190,7 +188,7 @@ def test_without_a_name_the_model_that_comes_along_draws_the_digits_asked_for(tm
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--classes=11"], "--classes=11 is no class of this model"),
+        (["--classes=11"], "classes=11 is no class of this model"),
         (["--interpolate=classes", "--classes=1"], "needs two classes, not 1"),
         (["--checkpoint=99"], "has no checkpoint 99: choose from newest, best or a step (6)"),
     ],
@@ -239,20 +237,20 @@ NAMES = ("tench", "Great white shark", "church, church building", "7")
 )
 def test_classes_by_name_and_number(asked, labels):
     if labels is None:
-        with pytest.raises(InputError, match="--classes=church is no class"):
-            asked_labels(asked, NAMES)
+        with pytest.raises(InputError, match="^classes=church is no class"):
+            find_labels(asked, NAMES)
     else:
-        assert asked_labels(asked, NAMES) == labels
+        assert find_labels(asked, NAMES) == labels
 
 
 def test_nearest_names_are_offered():
     with pytest.raises(InputError, match="did you mean tench"):
-        asked_labels(["tensh"], NAMES)
+        find_labels(["tensh"], NAMES)
     with pytest.raises(InputError, match="knows no classes"):
-        asked_labels(["tench"], ())
+        find_labels(["tench"], ())
 
 
-def test_the_way_between_latents_is_an_arc():
+def test_the_way_interpolate_latents_is_an_arc():
     start, end = np.eye(4, dtype=np.float32)[:2] * [[2.0], [4.0]]
     middle = slerp(start, end, 0.5)
     np.testing.assert_allclose(middle, [3 / 2**0.5, 3 / 2**0.5, 0, 0], rtol=1e-6)

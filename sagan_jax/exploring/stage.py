@@ -15,9 +15,8 @@ from sagan_jax.errors import InputError
 from sagan_jax.exploring.choice import NO_TRUNCATION, Choice
 from sagan_jax.exploring.scene import AttentionLayer, Scene
 from sagan_jax.runtime.randomness import stream
-from sagan_jax.sampling.mixing import mixed_classes
+from sagan_jax.sampling.interpolation import mixed_classes, slerp
 from sagan_jax.sampling.model import Model
-from sagan_jax.sampling.paths import slerp
 
 CACHE_BYTES = 256 * 2**20  # 7 scenes with attention at 64x64 in both networks, hundreds of smaller ones
 MAX_UPLOAD_BYTES = 10 * 2**20

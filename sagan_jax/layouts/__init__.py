@@ -1,1 +1,1 @@
-"""Weights of other programs, brought to our names and shapes: what each calls its layers, and how it keeps them."""
+"""Converts weights of other programs to the names and shapes of this package."""

@@ -1,4 +1,4 @@
-"""Models from other programs' weights: the card, and arrays that fit it."""
+"""Makes a model of another program's weights: a card, and arrays that fit it."""
 
 import dataclasses
 import difflib
@@ -15,12 +15,12 @@ from sagan_jax.sampling.sampler import Tree
 
 
 class Imported(NamedTuple):
-    """A model, and what is known of it.
+    """A converted model.
 
     Attributes:
-      card: its card.
-      variables: the generator's, ready to use.
-      discriminator_variables: the discriminator's, or None.
+      card: architecture, classes and origin.
+      variables: of the generator, ready for sampling.
+      discriminator_variables: of the discriminator, or None where the file has none.
     """
 
     card: Card
@@ -37,15 +37,15 @@ def import_model(
     inplace_relu: bool = False,
     channel_order: str | None = None,
 ) -> Imported:
-    """A model from the arrays of another program's file.
+    """Converts the arrays of another program's file.
 
     Args:
-      arrays: by their names there.
+      arrays: by their names in the file.
       layout: one of `LAYOUTS`.
       file: name of the file, for messages and the card.
       class_names: in the order of labels; empty: "class 0", ...
-      inplace_relu: whether this file's discriminator activated in place, where the layout does not say so.
-      channel_order: "rgb" or "bgr", of the images that it was trained on; None: as the layout has it.
+      inplace_relu: whether the discriminator activated in place; some layouts always do.
+      channel_order: "rgb" or "bgr", of the training images; None: as usual for the layout.
 
     Raises:
       InputError: something is missing, unknown or does not fit our networks.
@@ -56,7 +56,7 @@ def import_model(
     try:
         importer = Importer(known, stored)
         generator, params, moments = importer.generator()
-        discriminator, discriminator_variables = importer.discriminator(generator.resolutions[-1])
+        discriminator, discriminator_params = importer.discriminator(generator.resolutions[-1])
         (classes, _) = params["block_8/norm_0/scale"].shape
     except ValueError as error:
         if isinstance(error, InputError):
@@ -74,19 +74,15 @@ def import_model(
         discriminator=discriminator,
         batch_norm_epsilon=known.epsilon(stored),
         class_names=class_names or tuple(f"class {label}" for label in range(classes)),
-        class_frequencies=(),
-        step=None,
         weights=f"imported; {done}; moments as in the file",
         origin={"imported": {"file": file, "layout": layout, "source": known.source}},
         inplace_relu=discriminator is not None and (inplace_relu or known.inplace_relu),
     )
     found = _named("params", params) | _named("batch_stats", moments)
     variables = check_arrays(found, generator_shapes(card), file)
-    if not discriminator_variables:
-        return Imported(card, variables, None)
-    return Imported(
-        card, variables, check_arrays(_named("params", discriminator_variables), discriminator_shapes(card), file)
-    )
+    if discriminator_params:
+        discriminator_params = check_arrays(_named("params", discriminator_params), discriminator_shapes(card), file)
+    return Imported(card, variables, discriminator_params)
 
 
 def _named(collection: str, arrays: Arrays) -> Arrays:
@@ -94,7 +90,7 @@ def _named(collection: str, arrays: Arrays) -> Arrays:
 
 
 def discriminator_prefix(layout: str) -> str:
-    """What tells the discriminator's names from the generator's where their files are joined.
+    """Returns the prefix of the discriminator's names that keeps them apart from the generator's in a joined file.
 
     Raises:
       InputError: the layout is unknown.

@@ -1,4 +1,4 @@
-"""What there is to know of how a program keeps a SAGAN: names of layers, their order, and what they compute."""
+"""Describes how a program stores a SAGAN: names of layers, their order, and what they compute."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from sagan_jax.layouts.stored import Stored
 
 
 class Block(NamedTuple):
-    """The layers in a residual block; the norms are empty in a discriminator."""
+    """Names of the layers in a residual block; those of the norms are empty in a discriminator."""
 
     conv_0: str
     conv_1: str
@@ -20,7 +20,7 @@ class Block(NamedTuple):
 
 
 class AttentionNames(NamedTuple):
-    """The layers in an attention block; `gamma` is an array."""
+    """Names of the layers in an attention block, and of the array `gamma`."""
 
     query: str
     key: str
@@ -30,16 +30,16 @@ class AttentionNames(NamedTuple):
 
 
 class Network(NamedTuple):
-    """The layers of a network.
+    """Names of the layers of a network.
 
     Attributes:
-      parts: pattern of the names of blocks and attention, with groups for their numbers.
-      first: blocks that come before all others.
-      block: names in a block.
-      dense: the generator's first layer; the discriminator's last.
-      norm, to_image: of the generator.
-      embedding: of the discriminator.
-      attention: the one attention block where `parts` does not tell its place, which then follows from its width.
+      parts: regular expression for blocks and attention, with groups for their numbers.
+      first: blocks before all others.
+      block: layers in a block.
+      dense: first layer of a generator; last layer of a discriminator.
+      norm, to_image: last layers of a generator.
+      embedding: of a discriminator.
+      attention: the only attention block, where its name has no number; its place then follows from its width.
     """
 
     parts: str
@@ -53,7 +53,7 @@ class Network(NamedTuple):
 
 
 class Prefixes(NamedTuple):
-    """Of all names of either network, and patterns of what has no meaning beside them."""
+    """Prefixes of all names of each network, and regular expressions for names to ignore where they apply."""
 
     generator: str
     discriminator: str
@@ -62,21 +62,21 @@ class Prefixes(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a program keeps a SAGAN.
+    """How a program stores a SAGAN.
 
     Attributes:
-      source: its code, for people.
-      generator, discriminator: their layers.
+      source: repository and files of its code.
+      generator, discriminator: names of their layers.
       attention: names in an attention block.
-      prefixes: of names; for each network the first that fits.
-      moments: names of the running mean and variance in a batch norm of a block, and of the last one.
-      tables: gains and biases [classes, C] of a batch norm.
+      prefixes: alternatives; for each network the first that occurs in the file applies.
+      moments: names of running mean and variance, in a block's batch norm and in the last one.
+      tables: takes gains and biases [classes, C] of a batch norm from a file.
       affine: names of gain and bias of the last batch norm.
-      epsilon: of the batch norms.
-      ignored: patterns of names that have no meaning for us.
-      bgr: whether the colours of images are in the order blue, green, red.
+      epsilon: returns the epsilon of the batch norms in a file.
+      ignored: regular expressions for names that sampling does not need.
+      bgr: whether the channels of images are in the order blue, green, red.
       inplace_relu: whether the discriminator activates in place, so that its shortcuts see ReLU(x).
-      tensorflow: whether kernels are [height, width, in, out], as ours.
+      tensorflow: whether kernels are [height, width, in, out], as in this package.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""What the layers of a SAGAN are called in other programs, read from their code; a new layout is an entry here."""
+"""The layouts of other programs, read from their code; a new layout is an entry here."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ from sagan_jax.layouts.stored import Stored, torch_kernel
 
 
 def _embeddings(gain: str, bias: str) -> Callable[[Stored, str], tuple[np.ndarray, np.ndarray]]:
-    """Embeddings [classes, C], gains stored less one."""
+    """Returns what takes embeddings [classes, C], whose gains are stored as gain - 1."""
     return lambda stored, norm: (1 + torch_kernel(stored, norm + gain), torch_kernel(stored, norm + bias))
 
 
 def _linear_or_embeddings(stored: Stored, norm: str) -> tuple[np.ndarray, np.ndarray]:
-    """StudioGAN: linear maps of one-hot labels [C, classes]; embeddings in its older versions."""
+    """Takes StudioGAN's linear maps of one-hot labels [C, classes], or the embeddings of its older versions."""
     if any(stored.has(f"{norm}.embed0.weight{kind}") for kind in ("", "_orig")):
         return 1 + torch_kernel(stored, f"{norm}.embed0"), torch_kernel(stored, f"{norm}.embed1")
     return 1 + torch_kernel(stored, f"{norm}.gain").T, torch_kernel(stored, f"{norm}.bias").T
@@ -26,7 +26,7 @@ def _halves(stored: Stored, norm: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mmgeneration_epsilon(stored: Stored) -> float:
-    """Its two recipes differ: 1e-4 where the class tables are spectrally normalised, 1e-5 where they are not."""
+    """Returns 1e-4 where the class tables are spectrally normalised, 1e-5 where not: its recipes differ."""
     normalised = any(".weight_embedding.weight_orig" in n or ".weight_embedding.u0" in n for n in stored.names())
     return 1e-4 if normalised else 1e-5
 

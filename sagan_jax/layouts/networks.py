@@ -1,4 +1,4 @@
-"""One network after the other from another program's file: architecture, parameters and moments by our names."""
+"""Converts the networks in another program's file: architecture, parameters and moments by this package's names."""
 
 import re
 
@@ -14,10 +14,14 @@ Arrays = dict[str, np.ndarray]
 
 
 class Importer:
-    """Takes one network after the other from a file.
+    """Converts one network after the other.
+
+    Args:
+      layout: of the file.
+      stored: the arrays of the file.
 
     Attributes:
-      ignored: patterns of the names that have no meaning for us.
+      ignored: regular expressions for names that are not needed.
     """
 
     def __init__(self, layout: Layout, stored: Stored):
@@ -25,7 +29,7 @@ class Importer:
         self.ignored = layout.ignored
 
     def generator(self) -> tuple[Architecture, Arrays, Arrays]:
-        """Its architecture, parameters and moments by our names."""
+        """Returns the generator's architecture, parameters and moments. Raises ValueError if ours cannot express it."""
         layout, network = self._layout, self._layout.generator
         self._find(0, network)
         params: Arrays = {}
@@ -64,7 +68,7 @@ class Importer:
         return architecture, params, moments
 
     def discriminator(self, resolution: int) -> tuple[Architecture | None, Arrays | None]:
-        """Its architecture and parameters by our names, if the file has it."""
+        """Returns the discriminator's architecture and parameters, or (None, None) where the file has none."""
         network = self._layout.discriminator
         if not self._find(1, network, needed=False):
             return None, None
@@ -97,7 +101,7 @@ class Importer:
         return "/" if self._layout.tensorflow else "."
 
     def _find(self, network: int, names: Network, *, needed: bool = True) -> bool:
-        """Finds the first prefix under which the file has the network; whether there is one."""
+        """Chooses the first prefix under which the file has the network; returns whether there is one."""
         for prefixes in self._layout.prefixes:
             prefix = (prefixes.generator, prefixes.discriminator)[network]
             start = prefix + names.dense + self._dot
@@ -113,7 +117,7 @@ class Importer:
         )
 
     def _parts(self, network: Network) -> list[str]:
-        """Names of blocks and attention, in the order in which an image passes them."""
+        """Returns the names of blocks and attention, in the order in which an image passes them."""
         pattern = re.compile(re.escape(self._prefix) + f"({network.parts})" + re.escape(self._dot))
         matches = [match for match in map(pattern.match, self._stored.names()) if match]
         parts = sorted({match[1] for match in matches}, key=lambda part: [int(n) for n in re.findall(r"\d+", part)])
@@ -159,7 +163,7 @@ class Importer:
         return {f"{ours}/mean": mean, f"{ours}/var": var}
 
     def _kernel(self, layer: str, kind: str) -> np.ndarray:
-        """A divided kernel in our orientation: "conv" [h, w, in, out], "dense" [in, out], "embedding" [classes, C]."""
+        """Returns a normalised kernel: "conv" [h, w, in, out], "dense" [in, out] or "embedding" [classes, C]."""
         layer = self._prefix + layer
         if self._layout.tensorflow:
             name = {"conv": "w", "dense": "Matrix", "embedding": "embedding_map"}[kind]
@@ -173,12 +177,12 @@ class Importer:
         return value.transpose(2, 3, 1, 0) if kind == "conv" else value.T if kind == "dense" else value
 
     def _bias(self, layer: str, kind: str, size: int = 0) -> np.ndarray:
-        """Of a layer; zeros of this size where the file has none and a size is given."""
+        """Returns a layer's bias; zeros of this size where the file has none and a size is given."""
         tensorflow = {"conv": "/biases", "dense": "/bias"}[kind]
         name = f"{self._prefix}{layer}" + (tensorflow if self._layout.tensorflow else ".bias")
         return np.zeros(size) if size and not self._stored.has(name) else self._stored.take(name, 1)
 
     @staticmethod
     def _channels_last(value: np.ndarray, seeds: int) -> np.ndarray:
-        """[.., C * 16] in torch's order to [.., 16 * C] in ours."""
+        """Reorders [.., C * 16], channels first as in torch, to [.., 16 * C]."""
         return value.reshape(len(value), -1, seeds).swapaxes(1, 2).reshape(value.shape)

@@ -1,4 +1,4 @@
-"""The arrays of another program's file: which were taken, and kernels divided by the spectral norms kept with them."""
+"""Takes arrays from another program's file, with kernels divided by the spectral norms stored beside them."""
 
 import re
 from collections.abc import Iterable
@@ -15,11 +15,11 @@ TORCH_NORMS = (
 
 
 class Stored:
-    """Arrays by name, of which each is to be taken once.
+    """The arrays of a file by name; records which of them were taken.
 
     Args:
-      arrays: of the file.
-      file: its name, for messages.
+      arrays: by name.
+      file: name of the file, for messages.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray], file: str):
@@ -27,19 +27,19 @@ class Stored:
         self._taken: set[str] = set()
 
     def has(self, name: str) -> bool:
-        """Whether there is an array of this name."""
+        """Returns whether there is an array of this name."""
         return name in self._arrays
 
     def names(self) -> list[str]:
-        """Of all arrays."""
+        """Returns the names of all arrays."""
         return list(self._arrays)
 
     def take(self, name: str, *dimensions: int) -> np.ndarray:
-        """An array as float64.
+        """Returns an array as float64.
 
         Args:
-          name: of it.
-          dimensions: numbers of dimensions that it may have; none given: any.
+          name: of the array.
+          dimensions: numbers of dimensions that it may have; none: any.
 
         Raises:
           InputError: it is missing, has other dimensions, or is not finite.
@@ -59,7 +59,7 @@ class Stored:
         return value
 
     def check_all_taken(self, ignored: Iterable[str]) -> None:
-        """Raises InputError if something is left that none of these patterns matches the whole name of."""
+        """Raises InputError if an array was not taken and no regular expression matches its whole name."""
         left = [name for name in self._arrays.keys() - self._taken if not any(re.fullmatch(p, name) for p in ignored)]
         if left:
             shown = ", ".join(sorted(left)[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
@@ -70,10 +70,10 @@ class Stored:
 
 
 def torch_kernel(stored: Stored, layer: str) -> np.ndarray:
-    """The kernel of a layer of a torch module as its evaluation applies it, [out, in, height, width] or [out, in].
+    """Returns the kernel that a torch layer applies in evaluation, [out, in, height, width] or [out, in].
 
-    That is divided by u W v with the vectors of the last update (torch.nn.utils.spectral_norm), or by what one
-    step of the power iteration from u gives (layers.py of BigGAN-PyTorch); as it is where the file keeps no vectors.
+    It is divided by u W v with the vectors of the last update (torch.nn.utils.spectral_norm), or by the result of one
+    step of the power iteration from u (layers.py of BigGAN-PyTorch); it is not divided if the file has no vectors.
     """
     for kernel, left, right in TORCH_NORMS:
         if stored.has(layer + kernel):
@@ -89,13 +89,13 @@ def torch_kernel(stored: Stored, layer: str) -> np.ndarray:
 
 
 def tensorflow_kernel(stored: Stored, layer: str, name: str, *, transposed: bool = False) -> np.ndarray:
-    """The kernel of a layer of the authors' code, [..., out], divided by one step of the power iteration from its u.
+    """Returns the kernel [..., out] of a layer of the authors' code, divided by one power iteration step from its u.
 
     Args:
       stored: the file.
       layer: scope of the variables.
-      name: of the kernel in it.
-      transposed: whether the other dimension is the one that u belongs to, as in embeddings.
+      name: of the kernel in this scope.
+      transposed: whether u belongs to the first dimension, as in embeddings.
 
     Reference: ops.py of brain-research/self-attention-gan, `spectral_normed_weight`.
     """
@@ -105,7 +105,7 @@ def tensorflow_kernel(stored: Stored, layer: str, name: str, *, transposed: bool
 
 
 def _iterated(matrix: np.ndarray, u: np.ndarray) -> float:
-    """The estimate of the largest singular value of [N, M] from u [N]."""
+    """Estimates the largest singular value of [N, M] from u [N]."""
     along_v = matrix @ _unit(u @ matrix)
     return float(_unit(along_v) @ along_v)
 

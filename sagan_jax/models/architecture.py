@@ -137,12 +137,13 @@ def check_architecture(architecture: Architecture, first: int) -> None:
       architecture: any numbers.
       first: side of its first feature map.
     """
-    resolutions, widths, *places = dataclasses.astuple(architecture)
+    resolutions, widths = architecture.resolutions, architecture.widths
+    places = {*architecture.attention, *architecture.local_block}
     steps = [(later / earlier) for earlier, later in itertools.pairwise(resolutions)]
     sound = 2 <= len(resolutions) == len(widths) <= 16 and resolutions[0] == first
     sound = sound and (all(step == 2 for step in steps) or all(step in (0.5, 1) for step in steps))
     sound = sound and min(resolutions) >= SEED_RESOLUTION and max(resolutions) <= MAX_RESOLUTION
-    if not sound or not set().union(*places) <= set(resolutions) or not all(0 < width <= 2**16 for width in widths):
+    if not sound or not places <= set(resolutions) or not all(0 < width <= 2**16 for width in widths):
         raise ValueError(f"no network has {architecture}")
 
 

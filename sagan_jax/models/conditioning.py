@@ -73,3 +73,10 @@ class HierarchicalLatents(nn.Module):
         first, *pieces = jnp.split(latents, [latents.shape[-1] - size * n for n in range(self.num_blocks, 0, -1)], -1)
         conditions = zip(pieces, embeddings, strict=True)
         return first, [p if e is None else jnp.concatenate([p, e], axis=-1) for p, e in conditions]
+
+
+CONDITIONINGS: dict[str, Conditioning] = {
+    "labels": ClassLabels,
+    "shared embedding": SharedEmbedding,
+    "hierarchical latents": HierarchicalLatents,
+}

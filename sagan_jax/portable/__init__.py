@@ -1,1 +1,1 @@
-"""Models apart from their runs: one folder with weights, a card and a program that needs only JAX."""
+"""Exported models: a folder with weights, a card and a program that needs only JAX."""

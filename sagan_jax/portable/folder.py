@@ -1,4 +1,4 @@
-"""A portable model: a folder with a card, weights that are ready to use, and a program that needs only JAX."""
+"""Writes and reads exported models: a card, weights that are ready to use, and a program that needs only JAX."""
 
 import dataclasses
 import functools
@@ -14,11 +14,11 @@ from jax.sharding import Mesh
 from safetensors import SafetensorError
 
 from sagan_jax.errors import InputError
-from sagan_jax.models.generator import IMAGE_CHANNELS
+from sagan_jax.models.generator import IMAGE_CHANNELS, Generator
 from sagan_jax.portable.program import generator_program
 from sagan_jax.runtime.storage import write_whole
 from sagan_jax.sampling.card import Card, card_from_json, card_to_json
-from sagan_jax.sampling.model import Model, build_sampler
+from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Tree
 
 CARD, PROGRAM = "model.json", "generator.stablehlo"
@@ -29,14 +29,22 @@ PRECISIONS = ("float32", "float16")
 
 
 def save_model(folder: epath.Path, model: Model, precision: str, *, with_program: bool) -> None:
-    """Writes weights, program and card; the card is last, so that a folder with a card is whole.
+    """Writes weights, program and card; the card last, so that a folder with a card is complete.
 
     Args:
-      folder: made if missing; of a model that it holds nothing is left.
+      folder: made if missing; files of a model that is there are removed first.
       model: with its discriminator, or without.
       precision: of the numbers in the weights' files; they are float32 again when they are read.
       with_program: whether the generator is written as a program too, with the weights as they were written.
+
+    Raises:
+      InputError: the model has modules of the user's own.
     """
+    if type(model.generator) is not Generator:
+        raise InputError(
+            f"the model {model.card.name} cannot be exported: a card describes the networks of this package, not"
+            f" {type(model.generator).__name__}."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
@@ -49,14 +57,14 @@ def save_model(folder: epath.Path, model: Model, precision: str, *, with_program
     write_whole(folder / CARD, card_to_json(model.card).encode())
 
 
-def load_model(path: str, mesh: Mesh, call_size: int, *, with_discriminator: bool = False) -> Model:
-    """Opens a folder that `save_model` wrote.
+def load_model(path: epath.PathLike, mesh: Mesh, call_size: int, *, with_discriminator: bool = False) -> Model:
+    """Reads a folder that `save_model` wrote.
 
     Args:
-      path: of the folder, here or in a bucket.
+      path: of the folder, on a disk or in a bucket.
       mesh: the devices.
       call_size: samples per call.
-      with_discriminator: whether the discriminator is wanted too; without one in the folder the model has none.
+      with_discriminator: whether the discriminator is read too, if the folder has one.
 
     Raises:
       InputError: it is no such folder, or something in it is damaged.
@@ -64,34 +72,28 @@ def load_model(path: str, mesh: Mesh, call_size: int, *, with_discriminator: boo
     folder = epath.Path(path).expanduser()
     file = folder / CARD
     if not file.exists():
-        raise InputError(f"--model={path} is no portable model (no {CARD}): give a folder that sagan_jax.export wrote.")
+        raise InputError(f"{path} is no portable model (no {CARD}): give a folder that sagan_jax.export wrote.")
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"the card {file} cannot be read ({error}): export the model again.") from error
     card = card_from_json(text, file)
     variables = _decoded(folder / GENERATOR, generator_shapes(card))
-    sampler, discriminator_variables = build_sampler(card, mesh, call_size), None
+    discriminator_variables = None
     if with_discriminator and card.discriminator and (folder / DISCRIMINATOR).exists():
         discriminator_variables = _decoded(folder / DISCRIMINATOR, discriminator_shapes(card))
-    return Model(
-        card,
-        sampler,
-        variables,
-        card.build_discriminator() if discriminator_variables else None,
-        discriminator_variables,
-    )
+    return Model.from_card(card, mesh, call_size, variables, discriminator_variables)
 
 
 def generator_shapes(card: Card) -> Tree:
-    """Shapes of the generator's variables, by the card."""
+    """Returns the shapes of the generator's variables, by the card."""
     latents, labels = jnp.zeros((1, card.latent_size)), jnp.zeros(1, jnp.int32)
     init = functools.partial(card.build_generator().init, mutable=COLLECTIONS)
     return jax.eval_shape(lambda key: init(key, latents, labels, train=False), jax.random.key(0))
 
 
 def discriminator_shapes(card: Card) -> Tree:
-    """Likewise of the discriminator, which there must be."""
+    """Returns the shapes of the discriminator's variables; the card must have a discriminator."""
     discriminator = card.build_discriminator()
     assert discriminator
     images, labels = jnp.zeros((1, card.resolution, card.resolution, IMAGE_CHANNELS)), jnp.zeros(1, jnp.int32)
@@ -100,15 +102,15 @@ def discriminator_shapes(card: Card) -> Tree:
 
 
 def check_arrays(found: dict[str, np.ndarray], shapes: Tree, where: Any) -> Tree:
-    """The arrays as a tree of float32.
+    """Returns arrays as nested dicts of float32.
 
     Args:
-      found: by names like "params/block_8/conv_0/kernel".
-      shapes: what there must be.
-      where: they come from, for messages.
+      found: arrays by names like "params/block_8/conv_0/kernel".
+      shapes: of the arrays that are expected, as nested dicts.
+      where: the arrays come from, for messages.
 
     Raises:
-      InputError: arrays are missing, too many, of another shape, or not finite; names them.
+      InputError: arrays are missing, unknown, of another shape, or not finite; names them.
     """
     expected = flax.traverse_util.flatten_dict(shapes, sep="/")
     for what, names in (("lacks", expected.keys() - found.keys()), ("has unknown", found.keys() - expected.keys())):

@@ -1,4 +1,4 @@
-"""The generator as a program in StableHLO, weights included, for any program that has JAX and nothing of ours."""
+"""The generator as a StableHLO program with its weights, for programs that have JAX but not this package."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def generator_program(model: Model) -> bytes:
-    """What `jax.export.deserialize` reads.
+    """Exports the generator in float32 as bytes for `jax.export.deserialize`.
 
-    Its `call` takes latents [B, Z] float32 and labels [B] int32, for any B, and returns images [B, H, W, 3] float32
-    in [-1, 1], on CPUs, NVIDIA GPUs and TPUs.
+    The program's `call` takes latents [B, Z] float32 and labels [B] int32, for any B, and returns images [B, H, W, 3]
+    float32 in [-1, 1], on CPUs, NVIDIA GPUs and TPUs.
     """
     generator = model.card.build_generator()
 
@@ -30,5 +30,5 @@ def generator_program(model: Model) -> bytes:
 
 
 def run_program(program: bytes, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What others do with `generator_program`."""
+    """Runs what `generator_program` made, as any other program would."""
     return np.asarray(export.deserialize(bytearray(program)).call(latents, labels))

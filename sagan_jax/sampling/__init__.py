@@ -1,1 +1,1 @@
-"""Trained generators in use: images, attention maps and paths through the latents, wherever the weights come from."""
+"""Trained generators in use: images, attention maps and interpolations."""

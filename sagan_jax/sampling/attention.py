@@ -1,4 +1,4 @@
-"""Where the networks attend on some images, and how much: maps, gammas and numbers, by layer."""
+"""Attention weights and gammas of a network's layers, and the numbers that summarise them."""
 
 from typing import NamedTuple
 
@@ -10,27 +10,27 @@ from sagan_jax.sampling.sampler import Tree
 
 
 class AttentionMaps(NamedTuple):
-    """Attention layers at work, by their network and side, such as "generator_32".
+    """Attention layers by network and side, such as "generator_32".
 
     Attributes:
-      maps: weights [N, L, M] of each layer on N images, rows sum to 1.
-      gammas: gamma of each layer.
+      maps: each layer's weights [N, L, M] float32 on N images; L query and M key positions, rows sum to 1.
+      gammas: each layer's gamma, the factor of what its attention finds.
     """
 
     maps: dict[str, np.ndarray]
     gammas: dict[str, float]
 
     def joined(self, other: "AttentionMaps") -> "AttentionMaps":
-        """With the layers of another network."""
+        """Returns the layers of both."""
         return AttentionMaps(self.maps | other.maps, self.gammas | other.gammas)
 
 
 def attention_of(network: str, maps: dict[str, np.ndarray], params: Tree) -> AttentionMaps:
-    """The layers of "generator" or "discriminator".
+    """Returns the layers of one network.
 
     Args:
-      network: which.
-      maps: as it has sown them, by the names of its modules.
+      network: "generator" or "discriminator".
+      maps: attention weights by the names of its layers.
       params: its weights.
     """
     gammas = jax.device_get({layer: params[layer]["gamma"] for layer in maps})
@@ -42,10 +42,10 @@ def attention_of(network: str, maps: dict[str, np.ndarray], params: Tree) -> Att
 
 
 def mean_entropy(weights: np.ndarray) -> float:
-    """Of attention weights [N, L, M], in nats."""
+    """Returns the mean entropy of attention weights [N, L, M] in nats."""
     return float(attention_entropy(weights).mean())
 
 
 def mean_distance(weights: np.ndarray, resolution: int) -> float:
-    """How far attention weights [N, L, M] look, in pixels of images of this side."""
+    """Returns how far attention weights [N, L, M] reach on average, in pixels of images of this side."""
     return float(attention_distance(weights, resolution).mean())

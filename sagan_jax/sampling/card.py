@@ -1,15 +1,17 @@
-"""What is known of a trained model apart from its weights: enough to build its networks, name its classes, trust it."""
+"""The card of a trained model: its architecture, classes, origin and scores; everything except the weights."""
 
 import dataclasses
+import difflib
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from sagan_jax import __version__
 from sagan_jax.errors import InputError
-from sagan_jax.models.architecture import (
-    SEED_RESOLUTION,
-    Architecture,
-    check_architecture,
-)
+from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_architecture
+from sagan_jax.models.conditioning import CONDITIONINGS
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import LayerConfig
@@ -17,25 +19,28 @@ from sagan_jax.renamed import with_new_names
 
 FORMAT = "sagan_jax model, version 1"
 
+Classes = str | int | Sequence[str | int] | np.ndarray | None  # names, labels or both; None: all
+
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """A model's card; as JSON it is `model.json` of a portable model.
+    """A model's card; as JSON it is `model.json` of an exported model.
 
     Attributes:
-      name: of the run's folder, or of the file that was imported.
+      name: of the run's folder, or of the imported file.
       latent_size: length of a latent, Z.
       num_classes: 0 for an unconditional model.
       generator: its feature maps.
-      discriminator: likewise, or None where only the generator is known.
+      discriminator: its feature maps, or None where only the generator is known.
       batch_norm_epsilon: of the generator.
       class_names: one per label.
-      class_frequencies: of generated classes, in label order; empty: all alike.
-      step: completed steps of training, or None where they are not known.
-      weights: what was done to make them ready, for people.
-      origin: where they come from: the run's config and data, or the imported file.
-      evaluations: what `sagan_jax.evaluate` wrote of this step: scores and their protocol.
-      inplace_relu: of the discriminator, see `Discriminator`; a card that does not say has none.
+      class_frequencies: fraction of each class among generated labels; empty: all alike.
+      step: completed training steps, or None where they are not known.
+      weights: how the weights were prepared, as text.
+      origin: the run's config and data, or the imported file.
+      evaluations: scores of this step with their protocol, as `sagan_jax.evaluate` wrote them.
+      inplace_relu: whether shortcuts of the discriminator see ReLU(x), see `Discriminator`.
+      conditioning: of the generator, a key of `CONDITIONINGS`.
     """
 
     name: str
@@ -45,12 +50,13 @@ class Card:
     discriminator: Architecture | None
     batch_norm_epsilon: float
     class_names: tuple[str, ...]
-    class_frequencies: tuple[float, ...]
-    step: int | None
-    weights: str
-    origin: dict[str, Any]
+    class_frequencies: tuple[float, ...] = ()
+    step: int | None = None
+    weights: str = ""
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     evaluations: tuple[dict[str, Any], ...] = ()
     inplace_relu: bool = False
+    conditioning: str = "labels"
 
     @property
     def resolution(self) -> int:
@@ -58,33 +64,46 @@ class Card:
         return self.generator.resolutions[-1]
 
     def build_generator(self) -> Generator:
-        """The module, in float32."""
+        """Builds the plain module, in float32."""
         config = LayerConfig(spectral_norm=(), batch_norm_epsilon=self.batch_norm_epsilon)
-        return Generator(self.generator, self.num_classes, config)
+        conditioning = CONDITIONINGS[self.conditioning]
+        return Generator(self.generator, self.num_classes, config, conditioning=conditioning)
 
     def build_discriminator(self) -> Discriminator | None:
-        """The module, in float32, if there is one."""
+        """Builds the plain module, in float32, or returns None if there is no discriminator."""
         if self.discriminator is None:
             return None
-        return Discriminator(
-            self.discriminator, self.num_classes, LayerConfig(spectral_norm=()), inplace_relu=self.inplace_relu
-        )
+        config = LayerConfig(spectral_norm=())
+        return Discriminator(self.discriminator, self.num_classes, config, inplace_relu=self.inplace_relu)
+
+    def labels(self, classes: Classes = None) -> np.ndarray:
+        """Returns the labels [K] int32 of classes, by name or label. Raises InputError if there is no such class."""
+        return np.asarray(find_labels(classes, self.class_names if self.num_classes else ()), np.int32)
 
 
 def card_to_json(card: Card) -> str:
-    """The card as a file, for `card_from_json`."""
+    """Returns the text of `model.json`; `card_from_json` reads it."""
     return json.dumps({"format": FORMAT} | dataclasses.asdict(card), indent=2) + "\n"
 
 
 def card_from_json(text: str, file: Any) -> Card:
-    """A card as it was written. Raises InputError, which names `file`, if it is damaged or of another format."""
+    """Reads a card; fields that it lacks have their defaults, renamed ones are read under their new names.
+
+    Args:
+      text: from `card_to_json` of this or an earlier version.
+      file: where it comes from, for messages.
+
+    Raises:
+      InputError: the card is damaged, of another format or of a later version.
+    """
     try:
         content = with_new_names(json.loads(text))
         found = content.pop("format", None) if isinstance(content, dict) else None
         if found != FORMAT:
             raise InputError(f"{file} says {found!r} where a card says {FORMAT!r}: give a folder that export wrote.")
-        networks = {name: _architecture(content.pop(name)) for name in ("generator", "discriminator")}
-        card = Card(**networks, **{name: _frozen(value) for name, value in content.items()})
+        _check_fields(Card, content, file)
+        networks = {name: _architecture(content[name], file) for name in ("generator", "discriminator")}
+        card = Card(**{name: _frozen(value) for name, value in (content | networks).items()})
         _check(card)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
@@ -93,10 +112,59 @@ def card_from_json(text: str, file: Any) -> Card:
     return card
 
 
-def _architecture(content: dict[str, Any] | None) -> Any:
+def find_labels(classes: Classes, class_names: Sequence[str]) -> list[int]:
+    """Returns the labels of classes that a person asks for.
+
+    Args:
+      classes: names, labels or both; a text may hold several with commas. None or empty: all classes.
+      class_names: one per label; empty for an unconditional model.
+
+    Raises:
+      InputError: there is no such class; names the nearest ones.
+    """
+    several = () if classes is None else [classes] if np.ndim(classes) == 0 else classes
+    asked: list[Any] = []
+    for one in several:  # type: ignore[union-attr]
+        # A name may hold commas itself.
+        asked += one.split(",") if isinstance(one, str) and one not in class_names else [one]
+    return [_label(one, class_names) for one in asked] or list(range(max(1, len(class_names))))
+
+
+def _label(asked: Any, class_names: Sequence[str]) -> int:
+    name = str(asked).strip()
+    if isinstance(asked, str):
+        same = [label for label, known in enumerate(class_names) if known == name]
+        same = same or [label for label, known in enumerate(class_names) if known.lower() == name.lower()]
+        if len(same) == 1:
+            return same[0]
+    if name.isdecimal() and int(name) < max(1, len(class_names)):
+        return int(name)
+    if not class_names:
+        raise InputError(f"classes={name}: this model knows no classes; leave them out.")
+    near = difflib.get_close_matches(name.lower(), [known.lower() for known in class_names], n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"names are {', '.join(class_names[:5])} ..."
+    raise InputError(f"classes={name} is no class of this model: {hint} Labels are 0 to {len(class_names) - 1}.")
+
+
+def _architecture(content: dict[str, Any] | None, file: Any) -> Architecture | None:
     if content is None:
         return None
+    _check_fields(Architecture, content, file)
     return Architecture(**{name: tuple(int(number) for number in numbers) for name, numbers in content.items()})
+
+
+def _check_fields(kind: type, content: dict[str, Any], file: Any) -> None:
+    """Raises InputError for a field that the dataclass `kind` does not have, ValueError for one that it must have."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(content.keys() - fields.keys())
+    if unknown:
+        raise InputError(
+            f"{file} has the field {unknown[0]!r}, which sagan_jax {__version__} does not know: use the version that"
+            " exported it, or a later one."
+        )
+    for name in fields.keys() - content.keys():
+        if fields[name].default is fields[name].default_factory is dataclasses.MISSING:
+            raise ValueError(f"{name} is missing")
 
 
 def _frozen(value: Any) -> Any:
@@ -104,7 +172,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _check(card: Card) -> None:
-    """Raises ValueError unless the parts fit together; a stranger's card may say anything."""
+    """Raises ValueError unless the fields fit together; the card of a stranger may hold anything."""
     check_architecture(card.generator, first=SEED_RESOLUTION)
     if card.discriminator:
         check_architecture(card.discriminator, first=card.resolution // 2)
@@ -114,8 +182,10 @@ def _check(card: Card) -> None:
     if not 0 <= card.num_classes <= 2**20 or (card.num_classes and len(card.class_names) != card.num_classes):
         raise ValueError(f"{card.num_classes} classes with {len(card.class_names)} names")
     if len(card.class_frequencies) not in (0, card.num_classes):
-        raise ValueError(f"{card.num_classes} classes with {len(card.class_frequencies)} shares")
+        raise ValueError(f"{card.num_classes} classes with {len(card.class_frequencies)} frequencies")
     if not isinstance(card.inplace_relu, bool):
         raise ValueError(f"inplace_relu = {card.inplace_relu}")
+    if card.conditioning not in CONDITIONINGS:
+        raise ValueError(f"conditioning = {card.conditioning!r}")
     if not all(isinstance(name, str) for name in (card.name, card.weights, *card.class_names)):
         raise ValueError("a name is no text")

@@ -1,6 +1,9 @@
-"""What is made with a model for people: single images, a sheet, interpolations, attention."""
+"""Files made with a model: single images, an archive, a sheet, interpolations, attention."""
 
 import itertools
+import tempfile
+import zipfile
+from pathlib import Path
 
 import numpy as np
 from etils import epath
@@ -13,8 +16,8 @@ from sagan_jax.runtime.pictures import (
     layer_caption,
     sample_sheet,
 )
-from sagan_jax.runtime.storage import write_whole
-from sagan_jax.sampling.attention import attention_of, mean_distance, mean_entropy
+from sagan_jax.runtime.storage import is_remote, partial_path, publish, write_whole
+from sagan_jax.sampling.attention import AttentionMaps, mean_distance, mean_entropy
 from sagan_jax.sampling.model import Model
 
 SHEET_ROWS, SHEET_COLUMNS = 10, 10
@@ -23,13 +26,13 @@ SMALLEST_MOVING = 96  # pixels; smaller images are enlarged in an animation
 
 
 def next_folder(parent: epath.Path) -> epath.Path:
-    """The first numbered folder in another one that no call has used yet; it is not made."""
+    """Returns the folder in `parent` with the first number that is not used; does not make it."""
     used = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()] if parent.is_dir() else []
     return parent / f"{max(used, default=0) + 1:03d}"
 
 
 def write_images(model: Model, latents: np.ndarray, labels: np.ndarray, folder: epath.Path) -> list[epath.Path]:
-    """A PNG file per image, named by its number and class; returns the files.
+    """Writes a PNG file per image, named by its number and class; returns the files.
 
     Raises:
       InputError: the folder has images of another call, which would be mixed with these.
@@ -47,10 +50,29 @@ def write_images(model: Model, latents: np.ndarray, labels: np.ndarray, folder: 
     return files
 
 
-def draw_sheet(model: Model, latents: np.ndarray, labels: np.ndarray, title: str) -> np.ndarray:
-    """A sheet of the first images, with the names of their classes; [height, width, 3] uint8.
+def write_archive(model: Model, latents: np.ndarray, labels: np.ndarray, file: epath.Path) -> None:
+    """Writes an .npz that `sagan_jax.evaluate --fake` reads, with the images of one call in memory at a time.
 
-    It has a row per class where there are several of each of several; else names stand under the images.
+    It has "images" [N, H, W, 3] uint8, "labels" [N], and of a conditional model the "class_names" [K] of the labels.
+    """
+    arrays = {"labels": labels} | ({"class_names": np.asarray(model.class_names)} if model.class_names else {})
+    with tempfile.TemporaryDirectory() as scratch:
+        partial = Path(scratch, file.name) if is_remote(file) else partial_path(Path(file))
+        try:
+            with zipfile.ZipFile(partial, "w") as archive:
+                _write_pixels(archive, model, latents, labels)
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w") as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+            publish(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def draw_sheet(model: Model, latents: np.ndarray, labels: np.ndarray, title: str) -> np.ndarray:
+    """Draws the first images with the names of their classes; [height, width, 3] uint8.
+
+    The sheet has a row per class where there are several images of several classes; otherwise names are captions.
     """
     classes = list(dict.fromkeys(labels.tolist()))[:SHEET_ROWS]
     columns = min(SHEET_COLUMNS, min(int(np.sum(labels == label)) for label in classes))
@@ -70,18 +92,17 @@ def draw_sheet(model: Model, latents: np.ndarray, labels: np.ndarray, title: str
     return sample_sheet(images.reshape(len(rows), columns, *images.shape[1:]), rows, title, captions)
 
 
-def write_interpolation(frames: np.ndarray, names: list[str], title: str, folder: epath.Path, kind: str) -> list:
-    """A sheet of some frames and an animation of all.
+def write_interpolation(
+    frames: np.ndarray, names: list[str], title: str, folder: epath.Path, kind: str
+) -> list[epath.Path]:
+    """Writes a sheet of some frames and an animation of all; returns the files.
 
     Args:
-      frames: [R, T, H, W, 3] uint8, R ways of T frames.
-      names: R names of the ways.
+      frames: [R, T, H, W, 3] uint8, R interpolations of T frames.
+      names: R names for the sheet's rows.
       title: of the sheet.
       folder: for the files.
       kind: of the animation, "webp" or "gif".
-
-    Returns:
-      the files.
     """
     shown = np.linspace(0, frames.shape[1], SHOWN_FRAMES, endpoint=False).astype(int)
     sheet, animation = folder / "interpolation.png", folder / f"interpolation.{kind}"
@@ -99,30 +120,34 @@ def write_interpolation(frames: np.ndarray, names: list[str], title: str, folder
 
 
 def write_attention(
-    model: Model, latents: np.ndarray, labels: np.ndarray, title: str, folder: epath.Path
+    images: np.ndarray, attention: AttentionMaps, title: str, folder: epath.Path
 ) -> tuple[epath.Path, list[str]]:
-    """The attention picture of some images, of both networks where both are known.
+    """Writes a picture of images [N, H, W, 3] uint8 with their attention.
 
     Returns:
       its file, and a line of numbers per layer.
     """
-    images, maps = model.sampler.attention(model.variables, latents, labels)
-    attention = attention_of("generator", maps, model.variables["params"])
-    if model.discriminator is not None:
-        _, maps = model.discriminate(images, labels)
-        attention = attention.joined(attention_of("discriminator", maps, model.discriminator_variables["params"]))
     file = folder / "attention.png"
     write_whole(file, encoded_png(attention_picture(images, attention.maps, attention.gammas, title)))
     lines = [
         f"{layer_caption(layer, weights, attention.gammas[layer])}, entropy {mean_entropy(weights):.2f} of at most"
-        f" {np.log(weights.shape[-1]):.2f} nats, mean distance {mean_distance(weights, model.card.resolution):.1f} px"
+        f" {np.log(weights.shape[-1]):.2f} nats, mean distance {mean_distance(weights, images.shape[1]):.1f} px"
         for layer, weights in attention.maps.items()
     ]
     return file, lines
 
 
+def _write_pixels(archive: zipfile.ZipFile, model: Model, latents: np.ndarray, labels: np.ndarray) -> None:
+    shape = (len(labels), model.resolution, model.resolution, 3)
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+    with archive.open("images.npy", "w", force_zip64=True) as member:  # may be larger than 4 GiB
+        np.lib.format.write_array_header_1_0(member, header)
+        for images in model.batches(latents, labels):
+            member.write(images.tobytes())
+
+
 def _class_name(model: Model, label: int) -> str:
-    return model.card.class_names[label] if model.card.num_classes else ""
+    return model.class_names[label] if model.class_names else ""
 
 
 def _class_suffix(model: Model, label: int) -> str:

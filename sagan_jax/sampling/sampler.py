@@ -1,7 +1,8 @@
-"""Samples and attention maps of the averaged generator, on all devices."""
+"""The compiled functions of a generator: images, attention weights and standing statistics, on all devices."""
 
 import functools
 import math
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,16 +22,20 @@ from sagan_jax.runtime.sharding import image_sharding, put_global, replicated, s
 
 Tree = Any  # nested dicts of arrays
 
+# Two programs that exchange arrays between devices may wait for each other forever where two threads start them in
+# another order on one device than on the next. So a process runs one after the other.
+_one_at_a_time = threading.Lock()
+
 
 class Sampler:
-    """Compiled functions of one generator; weights are always passed in.
+    """Samples one generator. Weights are arguments of every call; each function is compiled when it is first called.
 
     Args:
       generator: the module.
-      prior: of latents and labels, for the standing statistics.
+      prior: distribution of latents and labels, for the standing statistics.
       mesh: the devices.
-      batch_size: images of each batch for the standing statistics.
-      standing_batches: batches whose moments make these up.
+      batch_size: images in each batch of the standing statistics.
+      standing_batches: number of these batches.
       call_size: images per call, divisible by the number of devices; by default `batch_size`.
     """
 
@@ -57,20 +62,20 @@ class Sampler:
         self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, sharded, sharded), out_shardings=whole)
 
     def freeze(self, params: Tree, seed: int) -> Tree:
-        """The variables for sampling, of the plain generator: exact singular values, and standing statistics.
+        """Returns the plain generator's variables for sampling: exact singular values and standing statistics.
 
         Args:
           params: weights to sample with.
-          seed: of the latents that the moments are measured on.
+          seed: of the latents for which the moments are measured.
         """
-        variables = {"params": self._normalize(params)}
         keys = jax.random.split(stream(seed, "standing statistics"), self.standing_batches)
-        # One after the other: CPU devices whose programs exchange something block each other where several run at once.
-        moments = [jax.block_until_ready(self._moments(variables, key)) for key in keys]
-        return variables | {"batch_stats": standing_statistics(moments)}
+        with _one_at_a_time:
+            variables = {"params": self._normalize(params)}
+            moments = [jax.block_until_ready(self._moments(variables, key)) for key in keys]
+            return variables | {"batch_stats": standing_statistics(moments)}
 
     def fixed_latents(self, count: int, key: jax.Array, truncation: float = math.inf) -> np.ndarray:
-        """[count, Z] float32, normal within +-truncation; the first n are the same for every count >= n."""
+        """Draws [count, Z] float32, normal within +-truncation; the first n are the same for every count >= n."""
         keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
         shape = (self.prior.latent_size,)
         if math.isinf(truncation):
@@ -78,32 +83,36 @@ class Sampler:
         return np.asarray(jax.vmap(lambda k: jax.random.truncated_normal(k, -truncation, truncation, shape))(keys))
 
     def balanced_labels(self, count: int, seed: int) -> np.ndarray:
-        """[count] int32: each class in turn, or where the prior has frequencies of classes, drawn by these."""
+        """Returns [count] int32: each class in turn, or drawn by the prior's class frequencies where it has them."""
         classes, frequencies = max(1, self.prior.num_classes), self.prior.class_frequencies
         if frequencies:
             return np.random.default_rng(seed).choice(classes, count, p=frequencies).astype(np.int32)
         return np.arange(count, dtype=np.int32) % classes
 
+    def calls(self, total: int) -> Iterator[slice]:
+        """Yields slices of `call_size` that cover range(total)."""
+        return (slice(start, start + self.call_size) for start in range(0, total, self.call_size))
+
     def batches(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
-        """Images [n, H, W, 3] uint8 of latents [N, Z] and labels [N], `call_size` at a time."""
-        for start in range(0, len(labels), self.call_size):
-            part = slice(start, start + self.call_size)
+        """Yields images [n, H, W, 3] uint8 of latents [N, Z] and labels [N], `call_size` at a time."""
+        for part in self.calls(len(labels)):
             yield self._padded(self._images, variables, latents[part], labels[part], self.call_size)
 
     def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Latents [N, Z] and labels [N] -> images [N, H, W, 3] uint8; any N."""
+        """Returns images [N, H, W, 3] uint8 of latents [N, Z] and labels [N]; any N."""
         return np.concatenate(list(self.batches(variables, latents, labels)))
 
     def attention(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
-        """Images [N, H, W, 3] uint8 and the attention weights [N, L, M] of each layer by its name; a few at a time."""
+        """Returns images [N, H, W, 3] uint8 and each layer's attention weights [N, L, M] by its name, in one call."""
         size = -(-len(labels) // self.mesh.devices.size) * self.mesh.devices.size
         return self._padded(self._maps, variables, latents, labels, size)
 
     def _padded(self, function: Any, variables: Tree, latents: np.ndarray, labels: np.ndarray, size: int) -> Any:
         """Calls with exactly `size` rows, the given ones and then repeats of them; returns those of the given ones."""
         rows = np.arange(size) % len(labels)
-        inputs = put_global(image_sharding(self.mesh), (latents[rows], labels[rows].astype(np.int32)))
-        outputs = jax.device_get(function(variables, *inputs))
+        with _one_at_a_time:
+            inputs = put_global(image_sharding(self.mesh), (latents[rows], labels[rows].astype(np.int32)))
+            outputs = jax.device_get(function(variables, *inputs))
         return jax.tree.map(lambda x: x[: len(labels)], outputs)
 
     def _apply(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> jax.Array:
@@ -112,11 +121,15 @@ class Sampler:
 
     def _apply_with_maps(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
         images, sown = self.generator.apply(variables, latents, labels, train=False, mutable=[ATTENTION_MAPS])
-        maps = {layer: values["weights"] for layer, values in sown.get(ATTENTION_MAPS, {}).items()}
-        return to_uint8(images), maps
+        return to_uint8(images), sown_weights(sown)
 
     def _random_batch_moments(self, variables: Tree, key: jax.Array) -> Tree:
         latents, labels = self.prior.draw(self.batch_size, key)
         if self.batch_size % self.mesh.devices.size == 0:  # a run may be opened on more devices than it had
             latents, labels = shard_batch(self.mesh, (latents, labels))
         return batch_moments(self.generator, variables, latents, labels)
+
+
+def sown_weights(sown: Tree) -> dict[str, jax.Array]:
+    """Returns the attention weights [N, L, M] that a network has sown, by the names of its layers."""
+    return {layer: values["weights"] for layer, values in sown.get(ATTENTION_MAPS, {}).items()}

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.errors import InputError
 from sagan_jax.models.architecture import discriminator_architecture, generator_architecture
-from sagan_jax.models.conditioning import ClassLabels, HierarchicalLatents, SharedEmbedding
+from sagan_jax.models.conditioning import CONDITIONINGS
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import CLASS_TABLES, KERNELS, XAVIER_UNIFORM, LayerConfig
@@ -19,11 +19,6 @@ INITIALIZERS = {
     "orthogonal": nn.initializers.orthogonal(),
 }
 NORMALIZED = {"kernels": (KERNELS,), "kernels and class tables": (KERNELS, CLASS_TABLES), "nothing": ()}
-CONDITIONING = {
-    "labels": ClassLabels,
-    "shared embedding": SharedEmbedding,
-    "hierarchical latents": HierarchicalLatents,
-}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -70,7 +65,7 @@ def build_networks(config: ConfigDict) -> Networks:
             generator,
             model.num_classes,
             dataclasses.replace(layer_config, spectral_norm=spectral_norm),
-            conditioning=_choice(CONDITIONING, "model.generator.conditioning", model.generator.conditioning),
+            conditioning=_choice(CONDITIONINGS, "model.generator.conditioning", model.generator.conditioning),
         ),
         Discriminator(discriminator, model.num_classes, layer_config),
     )

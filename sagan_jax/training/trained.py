@@ -1,7 +1,10 @@
-"""A finished or running run, opened for sampling from what its workdir holds."""
+"""Opens a finished or running run for sampling, from what its workdir holds."""
 
+import dataclasses
+import functools
 import json
 
+import flax
 import jax
 from etils import epath
 from jax.sharding import Mesh
@@ -9,21 +12,30 @@ from ml_collections import ConfigDict
 
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
-from sagan_jax.models.plain import plain_params
+from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.renamed import with_new_names
-from sagan_jax.runtime.checkpoint import SavedCheckpoints
+from sagan_jax.runtime.checkpoint_parts import CheckpointParts
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.evaluation import BEST, FOLDER
-from sagan_jax.training.step_config import build_step_config
+from sagan_jax.training.networks import Networks
+from sagan_jax.training.state import Tree
+from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 
 NEWEST, CHECKPOINTS = "newest", "checkpoints"
+CONFIG, DATA = "config.json", "data.json"
 
 
 def open_trained(
-    workdir: str, checkpoint: str, mesh: Mesh, call_size: int | None = None, *, with_discriminator: bool = False
+    workdir: epath.PathLike,
+    checkpoint: str,
+    mesh: Mesh,
+    call_size: int | None = None,
+    *,
+    with_discriminator: bool = False,
+    networks: Networks | None = None,
 ) -> Model:
     """Opens a run; the data set is not needed.
 
@@ -31,31 +43,41 @@ def open_trained(
       workdir: of the run.
       checkpoint: "newest", "best" or a step.
       mesh: the devices.
-      call_size: samples per call, by default as the run has it.
-      with_discriminator: whether the discriminator is wanted too.
+      call_size: samples per call, by default as in the run.
+      with_discriminator: whether the discriminator is read too.
+      networks: the modules that the run was trained with, where they are not those of its config. The card describes
+        those of the config even so.
 
     Raises:
-      InputError: there is no such run or checkpoint.
+      InputError: there is no such run or checkpoint, or its arrays are not those of the networks.
     """
     folder = epath.Path(workdir).expanduser()
     config, data = _settings(folder)
-    place = folder / (BEST if checkpoint == BEST else CHECKPOINTS)
-    if not place.is_dir():
-        raise InputError(_nothing_saved(folder, checkpoint))
-    checkpoints = SavedCheckpoints(place)
-    try:
-        step = _chosen(checkpoints.steps(), checkpoint, folder)
-        damage = checkpoints.verify(step)
-        if damage:
-            raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another with --checkpoint.")
-        step_config = build_step_config(config, tuple(data["class_frequencies"]))
-        like = compile_creation(step_config, mesh).eval_shape(jax.random.key(0))
-        state = checkpoints.restore(step, like)
-    finally:
-        checkpoints.close()
-    networks, sampling = step_config.networks, config.sampling
-    sampler = Sampler(networks.generator, step_config.prior, mesh, **sampling, call_size=call_size)
-    card = Card(
+    step_config = build_step_config(config, tuple(data["class_frequencies"]))
+    card = _card(folder, config, data, step_config.networks)
+    if networks is not None:
+        step_config = dataclasses.replace(step_config, networks=networks)
+    step, weights = _restored(folder, checkpoint, step_config, mesh)
+    card = dataclasses.replace(card, step=step, evaluations=_evaluations(folder, step))
+    sampler = Sampler(step_config.networks.generator, step_config.prior, mesh, **config.sampling, call_size=call_size)
+    variables = sampler.freeze(weights["ema_params"], config.seed)
+    if not with_discriminator:
+        return Model(card, sampler, variables)
+    discriminator = plain_network(networks.discriminator) if networks else card.build_discriminator()
+    normalize = jax.jit(functools.partial(plain_params, step_config.networks.discriminator))
+    discriminator_variables = {"params": normalize(weights["discriminator"]["params"])}
+    return Model(card, sampler, variables, discriminator, discriminator_variables)
+
+
+def run_config(card: Card) -> ConfigDict:
+    """Returns the config of the run that a model comes from; the default config where it comes from elsewhere."""
+    config = default_config()
+    _fill(config, card.origin.get("config", {}))
+    return config
+
+
+def _card(folder: epath.Path, config: ConfigDict, data: dict, networks: Networks) -> Card:
+    return Card(
         name=folder.absolute().name,
         latent_size=config.model.latent_size,
         num_classes=config.model.num_classes,
@@ -64,45 +86,79 @@ def open_trained(
         batch_norm_epsilon=config.model.batch_norm_epsilon,
         class_names=tuple(data["data"]["class_names"]),
         class_frequencies=tuple(data["class_frequencies"]),
-        step=step,
-        weights=f"averaged; divided by exact singular values; moments of {sampling.standing_batches} batches of"
-        f" {sampling.batch_size}",
+        weights="averaged; divided by exact singular values; moments of"
+        f" {config.sampling.standing_batches} batches of {config.sampling.batch_size}",
         origin={"config": config.to_dict(), "data": data["data"]},
-        evaluations=tuple(
-            json.loads(file.read_text()) for file in sorted((folder / FOLDER).glob(f"{step:08d}-*.json"))
-        ),
-    )
-    variables = sampler.freeze(state.ema_params, config.seed)
-    discriminator_variables = (
-        {"params": plain_params(networks.discriminator, state.discriminator.params)} if with_discriminator else None
-    )
-    return Model(
-        card, sampler, variables, card.build_discriminator() if with_discriminator else None, discriminator_variables
+        conditioning=config.model.generator.conditioning,
     )
 
 
-def run_config(card: Card) -> ConfigDict:
-    """The config of the run that a model comes from; the defaults where it comes from elsewhere."""
-    config = default_config()
-    _fill(config, card.origin.get("config", {}))
-    return config
+def _evaluations(folder: epath.Path, step: int) -> tuple[dict, ...]:
+    return tuple(json.loads(file.read_text()) for file in sorted((folder / FOLDER).glob(f"{step:08d}-*.json")))
+
+
+def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig, mesh: Mesh) -> tuple[int, Tree]:
+    """Returns the step of a checkpoint, and the `_weights` in it."""
+    place = folder / (BEST if checkpoint == BEST else CHECKPOINTS)
+    if not place.is_dir():
+        raise InputError(_nothing_saved(folder, checkpoint))
+    checkpoints = CheckpointParts(place)
+    try:
+        step = _chosen(checkpoints.steps(), checkpoint, folder)
+        damage = checkpoints.verify(step)
+        if damage:
+            raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another checkpoint.")
+        state = compile_creation(step_config, mesh).eval_shape(jax.random.key(0))
+        like = _weights(flax.serialization.to_state_dict(state))
+        differences = _differences(_weights(checkpoints.shapes(step)), like)
+        if differences:
+            more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
+            raise InputError(
+                f"the arrays in checkpoint {step} of {folder} are not those of the networks"
+                f" ({', '.join(differences[:3])}{more}): pass the modules that it was trained with as networks= to"
+                " sagan_jax.load."
+            )
+        return step, checkpoints.restore_part(step, like)
+    finally:
+        checkpoints.close()
+
+
+def _weights(state: Tree) -> Tree:
+    """Returns the part of a `TrainState`, as nested dicts, that is needed for sampling."""
+    return {"ema_params": state["ema_params"], "discriminator": {"params": state["discriminator"]["params"]}}
+
+
+def _differences(found: Tree, like: Tree) -> list[str]:
+    """Returns a few words on each array that is missing, unknown or of another shape."""
+    saved, expected = (
+        {name: list(array.shape) for name, array in flax.traverse_util.flatten_dict(tree, sep="/").items()}
+        for tree in (found, like)
+    )
+    words = [f"no {name}" for name in expected.keys() - saved.keys()]
+    words += [f"unknown {name}" for name in saved.keys() - expected.keys()]
+    words += [
+        f"{name} {saved[name]} in place of {expected[name]}"
+        for name in saved.keys() & expected.keys()
+        if saved[name] != expected[name]
+    ]
+    return sorted(words)
 
 
 def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
     try:
-        saved = with_new_names(json.loads((folder / "config.json").read_text()))
-        data = {"class_frequencies": []} | with_new_names(json.loads((folder / "data.json").read_text()))
+        saved = with_new_names(json.loads((folder / CONFIG).read_text()))
+        data = {"class_frequencies": []} | with_new_names(json.loads((folder / DATA).read_text()))
         config = default_config()
         _fill(config, saved)
         if not set(data["data"]) >= {"class_names"} or not isinstance(data["class_frequencies"], list):
             raise ValueError("something is missing")
     except FileNotFoundError as error:
-        raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another --workdir.") from error
+        raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another workdir.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"config.json or data.json in {folder} is damaged ({error}): restore it.") from error
+        raise InputError(f"{CONFIG} or {DATA} in {folder} is damaged ({error}): restore it.") from error
     if config.data.class_sampling != "uniform" and config.model.num_classes and not data["class_frequencies"]:
         raise InputError(
-            f"data.json in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
+            f"{DATA} in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
         )
     return config, data
 
@@ -131,4 +187,4 @@ def _chosen(steps: list[int], checkpoint: str, folder: epath.Path) -> int:
 def _nothing_saved(folder: epath.Path, checkpoint: str) -> str:
     if checkpoint == BEST:
         return f"{folder} has no best checkpoint: a run keeps one where eval.features is set; use {NEWEST}."
-    return f"{folder} has no checkpoint yet: train on, or give another run's --workdir."
+    return f"{folder} has no checkpoint yet: train on, or give another run's workdir."

@@ -1,1 +1,1 @@
-"""Named arrays in files of any program: read without running anything in them."""
+"""Reads named arrays from files of any program, without running anything in them."""

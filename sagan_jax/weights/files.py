@@ -1,4 +1,4 @@
-"""Named arrays from files of weights: .npz, .safetensors, what torch.save wrote, and TensorFlow checkpoints."""
+"""Reads files of weights: .npz, .safetensors, those of torch.save, and TensorFlow checkpoints."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ TORCH_SUFFIXES = (".pth", ".pt", ".th", ".bin")
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file by name, bfloat16 as float32; nothing in the file is executed.
+    """Returns all arrays of a file by name, bfloat16 as float32; nothing in the file is executed.
 
     Raises:
       InputError: there is no such file, its kind is unknown, or it is damaged.

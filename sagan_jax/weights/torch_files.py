@@ -1,7 +1,7 @@
 """Reads the tensors of a file that torch.save wrote, without torch and without running anything in it.
 
-Such files are pickles, and a pickle may name any function to be called. This reader knows the few names that a
-dictionary of tensors needs, and refuses the file at any other.
+Such files are pickles, and a pickle may name any function to be called. This reader accepts the few names that a
+dictionary of tensors needs, and refuses a file with any other.
 """
 
 import collections
@@ -33,7 +33,7 @@ DTYPES = {
 
 
 class TorchFileError(ValueError):
-    """Not a file of tensors, damaged, or one that asks for more than tensors."""
+    """The file is damaged, has no tensors, or names functions that tensors do not need."""
 
 
 class _StorageType(NamedTuple):
@@ -41,7 +41,7 @@ class _StorageType(NamedTuple):
 
 
 class _Storage(NamedTuple):
-    """Numbers that are kept apart from the pickle, which says how many there are."""
+    """The numbers of tensors, which are stored outside the pickle; the pickle has their dtype and number."""
 
     key: str
     dtype: np.dtype
@@ -49,12 +49,12 @@ class _Storage(NamedTuple):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Number of bytes."""
         return self.length * self.dtype.itemsize
 
 
 class _Tensor(NamedTuple):
-    """Where the numbers of a tensor are: in which storage, and how they are laid out there."""
+    """A tensor as a view of its storage; offset and strides in numbers, not bytes."""
 
     storage: _Storage
     offset: int
@@ -63,10 +63,10 @@ class _Tensor(NamedTuple):
 
 
 def read_torch_file(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a saved state dict by name, in the file's dtypes.
+    """Returns the tensors of a saved state dict by name, in the file's dtypes.
 
     Raises:
-      TorchFileError: see there.
+      TorchFileError: the file is damaged, or has more than tensors.
     """
     try:
         tensors, storages = (_read_zip if zipfile.is_zipfile(path) else _read_legacy)(path)
@@ -78,7 +78,7 @@ def read_torch_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_zip(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
-    """The format of torch 1.6 and later: FOLDER/data.pkl, and each storage in FOLDER/data/KEY."""
+    """Reads the format of torch 1.6 and later: FOLDER/data.pkl, and each storage in FOLDER/data/KEY."""
     with zipfile.ZipFile(path) as archive:
         pickled = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickled) != 1:
@@ -96,7 +96,7 @@ def _read_zip(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
 
 
 def _read_legacy(path: Path) -> tuple[dict[str, _Tensor], dict[str, bytes]]:
-    """The older format: four pickles and a list of keys, then each storage as its length and its numbers."""
+    """Reads the older format: four pickles and a list of keys, then each storage as its length and its numbers."""
     with path.open("rb") as file:
         if _TensorUnpickler(file).load() != LEGACY_MAGIC:
             raise TorchFileError("no file of torch.save")
@@ -120,10 +120,10 @@ def _check_size(storage: _Storage, size: int) -> None:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Makes `_Tensor`s of what torch pickled, and nothing else.
+    """Unpickles dictionaries of tensors, as `_Tensor`s, and nothing else.
 
     Attributes:
-      storages: met so far, by key.
+      storages: those that the pickle has declared so far, by key.
     """
 
     def __init__(self, file: Any):
@@ -131,7 +131,7 @@ class _TensorUnpickler(pickle.Unpickler):
         self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """Called for every function or class that the pickle names, before it can be called."""
+        """Returns what stands for a function or class that the pickle names; raises TorchFileError for unknown ones."""
         if module == "torch" and name in DTYPES:
             return _StorageType(np.dtype(DTYPES[name]))
 
@@ -154,7 +154,7 @@ class _TensorUnpickler(pickle.Unpickler):
         return allowed[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """A storage, of which the pickle holds only type, key and length."""
+        """Returns a storage, from the type, key and length in the pickle."""
         kind, storage_type, key, _, length, *_ = pid
         if kind != "storage" or not isinstance(storage_type, _StorageType):
             raise TorchFileError(f"it refers to {kind!r} outside the file")
@@ -165,7 +165,7 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def _tensors_of(value: Any) -> dict[str, _Tensor]:
-    """The tensors of a state dict, or of the one in a checkpoint's "state_dict"."""
+    """Returns the tensors of a state dict, or of the one in a checkpoint's "state_dict"."""
     if isinstance(value, dict) and isinstance(value.get("state_dict"), dict):
         value = value["state_dict"]
     if not isinstance(value, dict):
