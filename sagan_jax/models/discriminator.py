@@ -52,7 +52,7 @@ class Discriminator(nn.Module):
         """
         config, widths, resolutions = self.config, self.architecture.widths, self.architecture.resolutions
         check_images(images, 2 * resolutions[0])
-        check_labels(labels, self.num_classes, len(images))
+        check_labels(labels, self.num_classes, images.shape[0])
         stem, block = DiscriminatorStem, DiscriminatorBlock
         if config.rematerialize:  # the insides of a block are computed again for its gradients
             stem, block = nn.remat(stem), nn.remat(block)

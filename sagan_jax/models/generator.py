@@ -53,7 +53,7 @@ class Generator(nn.Module):
           ValueError: an argument has a wrong shape or dtype, or variables are missing.
         """
         check_latents(latents, self.variables.get("params", {}), self.conditioning is ClassLabels)
-        check_labels(labels, self.num_classes, len(latents))
+        check_labels(labels, self.num_classes, latents.shape[0])
         config, widths, resolutions = self.config, self.architecture.widths, self.architecture.resolutions
         conditioning = self.conditioning(config, self.num_classes, len(widths) - 1, name="conditioning")
         latents, conditions = conditioning(latents, labels)
