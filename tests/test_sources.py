@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import load_config
 from ml_collections import ConfigDict
 from PIL import Image
 
+from sagan_jax.config import load_config
 from sagan_jax.data.encoded import EncodedImage, decode
 from sagan_jax.data.files import ImageFiles
 from sagan_jax.data.layout import folder_contents, wrapping_folder

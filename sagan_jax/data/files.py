@@ -100,7 +100,7 @@ def open_files(path: str, resolution: int) -> Decoded:
     try:
         files = ImageFiles([path])
     except InputError as error:
-        raise InputError(f"data.source = 'folder:{path}': {error}") from error
+        raise InputError(f": {error}", field="data.source", value=f"folder:{path}") from error
     # By names, classes and sizes, wherever they lie: to read all files at every start would take too long.
     identity = hashlib.sha256(f"{files.identity()} {files.sizes()}".encode()).hexdigest()[:12]
     return Decoded(f"folder:{identity}", files.class_names, files.labels, len(files), files.file, resolution)

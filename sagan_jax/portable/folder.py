@@ -64,7 +64,8 @@ def load_model(path: str, mesh: Mesh, call_size: int, *, with_discriminator: boo
     folder = epath.Path(path).expanduser()
     file = folder / CARD
     if not file.exists():
-        raise InputError(f"--model={path} is no portable model (no {CARD}): give a folder that sagan_jax.export wrote.")
+        remedy = "give a folder that sagan_jax.export wrote"
+        raise InputError(f"is no portable model (no {CARD})", field="--model", value=path, remedy=remedy)
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:

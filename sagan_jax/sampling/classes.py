@@ -32,7 +32,8 @@ def _label(text: str, class_names: Sequence[str]) -> int:
     if name.isdecimal() and int(name) < max(1, len(class_names)):
         return int(name)
     if not class_names:
-        raise InputError(f"--classes={name}: this model knows no classes; leave the flag out.")
+        raise InputError(": this model knows no classes", field="--classes", value=name, remedy="leave the flag out")
     near = difflib.get_close_matches(name.lower(), [known.lower() for known in class_names], n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"names are {', '.join(class_names[:5])} ..."
-    raise InputError(f"--classes={name} is no class of this model: {hint} Labels are 0 to {len(class_names) - 1}.")
+    remedy = f"{hint} Labels are 0 to {len(class_names) - 1}"
+    raise InputError("is no class of this model", field="--classes", value=name, remedy=remedy)
