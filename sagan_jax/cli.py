@@ -47,12 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in PROGRAMS:
         return importlib.import_module(f"sagan_jax.{PROGRAMS[arguments[0]]}").main(arguments[1:])
-    parser = _Parser(prog="sagan-jax", description="Self-attention GANs: one program for each task.")
+    parser = _Parser(prog="sagan-jax", description="Self-attention GANs, one program for each task.")
     parser.add_argument("--version", action="version", version=f"sagan_jax {__version__}")
     programs = parser.add_subparsers(title="programs", metavar="PROGRAM")
     for name, module in PROGRAMS.items():
         docstring = ast.get_docstring(ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")))
-        programs.add_parser(name, help=_summary(docstring))
+        programs.add_parser(name, help=_summary(docstring).partition(":")[0].rstrip(".") + ".")
     parser.parse_args(arguments)
     parser.print_help()
     return 0

@@ -1,4 +1,4 @@
-"""A page on which one clicks on generated images and sees where they attend.
+"""Serves a page that shows where each point of an image attends.
 
 python -m sagan_jax.explore --workdir=RUN | --model=DIR [--port=7860] [--host=127.0.0.1] [--share]
 

@@ -1,4 +1,4 @@
-"""Makes a portable model of a run, or of another program's weights: weights, a card, and a program that needs only JAX.
+"""Makes a portable model of a run or of other programs' weights: weights, a card, and a program that needs only JAX.
 
 python -m sagan_jax.export --workdir=RUN [--checkpoint=best] --out=DIR
 python -m sagan_jax.export --import-from=FILE --layout=NAME [--class-names=FILE] --out=DIR

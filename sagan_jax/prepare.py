@@ -1,4 +1,4 @@
-"""Makes a data set for training out of any images, or inspects one.
+"""Makes a data set for training of any images, or inspects one.
 
 python -m sagan_jax.prepare --source=IMAGES --out=DIR --resolution=128
 python -m sagan_jax.prepare --inspect=DIR

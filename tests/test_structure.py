@@ -1,6 +1,7 @@
 """The house rules: which way imports point, and how long a file may be."""
 
 import ast
+import configparser
 import re
 
 import pytest
@@ -79,6 +80,13 @@ def test_imports_point_one_way():
             if parts[0] == "sagan_jax" and not {*parts[1:2]} <= ALLOWED[room(path)] | {room(path)}:
                 wrong.append(f"{path.relative_to(ROOT)} imports {module}")
     assert not wrong
+
+
+def test_every_room_is_installed():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"configs"}
+    assert settings["options"]["packages"].split() == ["sagan_jax", *(f"sagan_jax.{name}" for name in sorted(rooms))]
 
 
 def test_models_hold_no_files_clocks_or_shardings():
