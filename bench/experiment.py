@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import functools
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from sagan_jax.config import load_config
 from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh
 from sagan_jax.training.dispatch import StepsFunction, compile_creation, compile_steps
@@ -22,15 +22,9 @@ from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 ROOT = Path(__file__).parents[1]
 
 
-def load_config(name: str, changes: Sequence[str] = ()) -> ConfigDict:
-    """The config configs/NAME.py, with changes such as "train.batch_size=8"."""
-    path = ROOT / "configs" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
+def changed_config(name: str, changes: Sequence[str] = ()) -> ConfigDict:
+    """Returns the config of a name, with changes such as "train.batch_size=8"."""
+    config = load_config(name)
     for change in changes:
         field, _, value = change.partition("=")
         try:
@@ -98,5 +92,5 @@ class Experiment:
 
 def open_experiment(name: str, changes: Sequence[str] = (), devices: int | None = None) -> Experiment:
     """The experiment of configs/NAME.py on the first so many devices, by default on all."""
-    config = load_config(name, changes)
+    config = changed_config(name, changes)
     return Experiment(config, make_mesh(jax.devices()[:devices], config.mesh.fsdp))

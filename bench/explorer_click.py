@@ -14,8 +14,8 @@ import time
 
 import jax
 import numpy as np
-from experiment import load_config
 
+from sagan_jax.config import load_config
 from sagan_jax.exploring.choice import Choice
 from sagan_jax.exploring.stage import Stage
 from sagan_jax.exploring.view import image_html, layers_html
@@ -102,7 +102,7 @@ def measured_in_browser(stage: Stage, clicks: int) -> float:
 
 def random_stage(name: str) -> Stage:
     """Of the networks of configs/NAME.py with random weights."""
-    config = load_config(name, [])
+    config = load_config(name)
     networks, classes = build_networks(config), config.model.num_classes
     card = Card(
         name=name,

@@ -28,7 +28,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from experiment import ROOT, load_config
+from experiment import ROOT, changed_config
 
 from sagan_jax.errors import RUN_AGAIN
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
@@ -199,7 +199,7 @@ def newest_step(workdir: Path) -> int:
 
 def differences(first: Path, second: Path, steps: int) -> list[str]:
     """What is not the same, bit for bit, after the last step."""
-    config = load_config("digits", CHANGES)
+    config = changed_config("digits", CHANGES)
     like = compile_creation(build_step_config(config), make_mesh(jax.devices()[:1])).eval_shape(jax.random.key(0))
     states = [
         jax.tree_util.tree_leaves_with_path(jax.device_get(SavedCheckpoints(run / "checkpoints").restore(steps, like)))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from experiment import Experiment, load_config
+from experiment import Experiment, changed_config
 from jax.experimental import topologies
 
 from sagan_jax.runtime.sharding import make_mesh
@@ -69,7 +69,7 @@ def main() -> None:
         except jax.errors.JaxRuntimeError as error:
             parser.exit(2, f"--slices: {name} is not a slice that libtpu knows: {error}\n")
         for batch in batches:
-            config = load_config(flags.config, [*flags.set, *batch])
+            config = changed_config(flags.config, [*flags.set, *batch])
             if config.train.batch_size % len(devices):
                 parser.exit(2, f"{config.train.batch_size} images cannot be spread over {len(devices)} chips\n")
             experiment = TpuExperiment(config, make_mesh(devices, config.mesh.fsdp))

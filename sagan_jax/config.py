@@ -1,12 +1,19 @@
 """Every configuration field: its default, meaning, unit and source. Experiments in configs/ change a few of them."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from sagan_jax.errors import InputError
+
+INSTALLED, IN_CHECKOUT = Path(__file__).with_name("configs"), Path(__file__).parents[1] / "configs"
+CONFIGS = INSTALLED if INSTALLED.is_dir() else IN_CHECKOUT
+
 
 def default_config() -> ConfigDict:
-    """The base of every experiment: the authors' SAGAN for 128 px ImageNet."""
+    """Returns the base of every experiment: the authors' SAGAN for 128 px ImageNet."""
     config = ConfigDict()
     config.seed = 0  # every random number and the data order follow from this and the step
 
@@ -117,8 +124,48 @@ def _adam(learning_rate: float) -> ConfigDict:
     return adam
 
 
+def config_names() -> list[str]:
+    """Returns the names of the experiments that come with this package."""
+    return sorted(path.stem for path in CONFIGS.glob("*.py"))
+
+
+def load_config(name: str) -> ConfigDict:
+    """Returns the config of an experiment.
+
+    Args:
+      name: one of `config_names()`, such as "digits"; or the path of a Python file with a function `get_config`. The
+        file is run: take it only from somebody you trust.
+
+    Raises:
+      InputError: there is no such experiment or file, or it has no `get_config`.
+    """
+    known = name in config_names()
+    path = CONFIGS / f"{name}.py" if known else Path(name).expanduser()
+    if not known and path.suffix != ".py":
+        raise InputError(
+            "is unknown", field="config", value=name, remedy=f"{_choices()} or give the path of a .py file"
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (OSError, SyntaxError) as error:
+        reason = getattr(error, "strerror", None) or error
+        remedy = f"{_choices()} or give a path such as configs/digits.py"
+        raise InputError(f"cannot be read ({reason})", field="config", value=name, remedy=remedy) from error
+    if not hasattr(module, "get_config"):
+        raise InputError("has no get_config()", field="config", value=name, remedy="write it like those in configs/")
+    return module.get_config()
+
+
+def _choices() -> str:
+    return f"choose from {', '.join(config_names())},"
+
+
 def flat_fields(config: ConfigDict) -> dict[str, Any]:
-    """All fields by their dotted names, such as "train.steps"."""
+    """Returns all fields by their dotted names, such as "train.steps"."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         inner = flat_fields(value) if isinstance(value, ConfigDict) else {"": value}

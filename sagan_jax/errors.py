@@ -1,8 +1,8 @@
-"""The exception for input that a person can correct, and the exit statuses of programs; docs/runbook.md lists them."""
+"""The exceptions that end a program with one sentence, and the exit statuses; docs/runbook.md lists them."""
 
 import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 FAILED, BAD_INPUT, DIVERGED = 1, 2, 3
 RUN_AGAIN = 75  # asked to stop, and everything is saved; the number of sysexits.h for "try again later"
@@ -13,9 +13,40 @@ INTERRUPTED = 130  # at once, by a second Ctrl-C
 class InputError(ValueError):
     """Something the user gave is wrong: a config field, a flag, a data set, a workdir.
 
-    The message is one sentence that names the field or file, its value and the
-    remedy. Programs print it without a traceback and exit with status 2.
+    Its text is one sentence with the field, its value and the remedy. Programs print it without a traceback and exit
+    with status 2.
+
+    >>> str(InputError("is out of range", field="train.steps", value=0, remedy="it must be a number from 1 on"))
+    'train.steps = 0 is out of range: it must be a number from 1 on.'
+    >>> str(InputError("is not empty", field="--out", value="data", remedy="choose a new folder"))
+    '--out=data is not empty: choose a new folder.'
+    >>> str(InputError("there is no file weights.npz: give the path of one."))
+    'there is no file weights.npz: give the path of one.'
+
+    Args:
+      problem: what is wrong, as the sentence goes on after the field; the whole sentence where no field is at fault.
+      field: dotted name of a config field, or a flag with its dashes.
+      value: of the field; left out where the problem is not the value.
+      remedy: what to do about it.
     """
+
+    def __init__(self, problem: str, *, field: str = "", value: Any = ..., remedy: str = ""):
+        super().__init__(problem)
+        self.problem, self.field, self.value, self.remedy = problem, field, value, remedy
+
+    def __str__(self) -> str:
+        subject = self.field
+        if self.value is not ...:
+            subject += f"={self.value}" if subject.startswith("-") else f" = {self.value!r}"
+        space = "" if not subject or self.problem.startswith((",", ":")) else " "
+        sentence = subject + space + self.problem + (f": {self.remedy}" if self.remedy else "")
+        return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+
+    def renamed(self, field: str) -> "InputError":
+        """Returns the error for a caller that has another name for the field; itself where no field is at fault."""
+        if not self.field:
+            return self
+        return InputError(self.problem, field=field, value=self.value, remedy=self.remedy)
 
 
 class DivergedError(RuntimeError):
@@ -29,37 +60,15 @@ class FailedError(RuntimeError):
 class StoppedError(BaseException):
     """The run was asked to stop; what it has done is saved.
 
-    No Exception, as KeyboardInterrupt is none: nothing on the way is to take it for a failure that one can live with.
+    Like KeyboardInterrupt it is no Exception: code that survives failures must not take it for one.
     """
-
-
-def exit_status(program: Callable[[], None]) -> int:
-    """Runs a program and returns 0, or one of the statuses above with one sentence on standard error."""
-    try:
-        program()
-    except InputError as error:
-        return _said(f"error: {error}", BAD_INPUT)
-    except DivergedError as error:
-        return _said(f"error: {error}", DIVERGED)
-    except FailedError as error:
-        return _said(f"error: {error}", FAILED)
-    except StoppedError as error:
-        return _said(str(error), RUN_AGAIN)
-    except KeyboardInterrupt:
-        return _said("\nstopped at once: run the same command again to go on", INTERRUPTED)
-    return 0
 
 
 @contextlib.contextmanager
 def files_as_given() -> Iterator[None]:
-    """Within it every file is one that the user named: those that cannot be read or written raise InputError."""
+    """Raises InputError for every OSError within: for programs whose files are all named by the user."""
     try:
         yield
     except OSError as error:
         where, reason = error.filename or "a file", error.strerror or error
         raise InputError(f"{where} cannot be used ({reason}): give another path.") from error
-
-
-def _said(text: str, status: int) -> int:
-    print(text, file=sys.stderr)
-    return status

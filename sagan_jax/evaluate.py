@@ -14,14 +14,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import logging
 from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from sagan_jax.cli import (
+    add_process_flags,
+    positive_number,
+    program_parser,
+    run_on_devices,
+    whole_number,
+)
 from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource
-from sagan_jax.errors import InputError, exit_status, files_as_given
+from sagan_jax.errors import InputError, files_as_given
 from sagan_jax.evaluation.comparison import (
     SHOWN_SAMPLES,
     Generated,
@@ -37,20 +43,19 @@ from sagan_jax.evaluation.record import result_name
 from sagan_jax.evaluation.reference import read_statistics
 from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.pictures import encoded_png
-from sagan_jax.runtime.processes import add_process_flags, is_host0, join_processes, run_to_the_end
+from sagan_jax.runtime.processes import is_host0, join_processes
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
 from sagan_jax.training.evaluation import evaluation_file, generated_images
 from sagan_jax.training.trained import NEWEST, open_trained, run_config
 
-MOST = 10_000_000  # images to compare
+COUNT = whole_number(2, 10_000_000)  # of images to compare
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """The flags; exits with one sentence where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m sagan_jax.evaluate", description=__doc__.splitlines()[0])
+    """Returns the flags; exits with status 2 and one sentence where they are wrong."""
+    parser = program_parser("evaluate", __doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--workdir", metavar="RUN", help="folder of a run, whose generator is scored")
     what.add_argument("--fake", metavar="PATH", help="images of any tool: a folder, a zip or an .npz")
@@ -65,16 +70,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--weights", default="", metavar="FILE", help="of the network; .npz, .safetensors or .pth")
     parser.add_argument("--resize", default="legacy", choices=RESIZES, help="how Inception gets 299x299 (legacy)")
     parser.add_argument("--checkpoint", default=NEWEST, help="newest, best or a step, of the run (newest)")
-    parser.add_argument("--samples", type=_count, default=50_000, metavar="N", help="to generate (50000)")
-    parser.add_argument("--real-images", type=_count, metavar="N", help="random ones to use (all)")
+    parser.add_argument("--samples", type=COUNT, default=50_000, metavar="N", help="to generate (50000)")
+    parser.add_argument("--real-images", type=COUNT, metavar="N", help="random ones to use (all)")
     parser.add_argument("--seed", type=int, default=0, help="of the samples (0)")
-    parser.add_argument("--truncation", type=_positive, default=math.inf, help="draw larger latents again (no limit)")
+    parser.add_argument(
+        "--truncation", type=positive_number, default=math.inf, help="draw larger latents again (no limit)"
+    )
     parser.add_argument("--split", help="of tfds data (that of the run, or train)")
     parser.add_argument("--data-dir", metavar="DIR", help="of tfds data")
     parser.add_argument(
         "--cache-dir", default="", metavar="DIR", help="for features of real images (~/.cache/sagan_jax)"
     )
-    parser.add_argument("--batch-size", type=_count, default=64, metavar="N", help="images per call (64)")
+    parser.add_argument("--batch-size", type=COUNT, default=64, metavar="N", help="images per call (64)")
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -96,16 +103,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Evaluates; returns the exit status."""
     flags = parse_arguments(arguments)
-    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    keep_compiled_programs()
 
     def program() -> None:
         join_processes(flags.coordinator, flags.processes, flags.process)
-        with files_as_given():
-            evaluate(flags)
+        evaluate(flags)
 
-    return run_to_the_end(lambda: exit_status(program))
+    return run_on_devices(program)
 
 
 class Subject(NamedTuple):
@@ -124,12 +127,17 @@ class Subject(NamedTuple):
     real: str
 
 
+@files_as_given()
 def evaluate(flags: argparse.Namespace) -> None:
-    """Compares what the flags name, and shows and writes the scores."""
+    """Compares what the flags name, prints the scores and writes them."""
     mesh = make_mesh()
-    check_extractor(flags.features, flags.resize)
+    try:
+        check_extractor(flags.features, flags.resize)
+    except InputError as error:
+        raise error.renamed(f"--{error.field}") from error
     if flags.batch_size % mesh.devices.size:
-        raise InputError(f"--batch-size={flags.batch_size} is not divisible by the {mesh.devices.size} devices.")
+        wrong = f"is not divisible by the {mesh.devices.size} devices"
+        raise InputError(wrong, field="--batch-size", value=flags.batch_size, remedy="give a multiple of their number")
     subject = run_subject(flags, mesh) if flags.workdir else samples_subject(flags)
     check_result(subject.result)
     extractor, generated, real = open_comparison(flags, subject, mesh)
@@ -151,13 +159,15 @@ def check_result(file: epath.Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out={file} cannot be written ({error.strerror}): give another --out=FILE.") from error
+        reason = f"cannot be written ({error.strerror})"
+        raise InputError(reason, field="--out", value=file, remedy="give another --out=FILE") from error
     if file.is_dir() or not (is_remote(file) or os.access(file.parent, os.W_OK)):
-        raise InputError(f"--out={file} is a folder or lies in one that cannot be written to: give --out=FILE.json.")
+        wrong = "is a folder or lies in one that cannot be written to"
+        raise InputError(wrong, field="--out", value=file, remedy="give --out=FILE.json")
 
 
 def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
-    """The generator of a run."""
+    """Returns the generator of a run as what is scored."""
     model = open_trained(flags.workdir, flags.checkpoint, mesh, flags.batch_size)
     workdir = epath.Path(flags.workdir).expanduser()
 
@@ -183,7 +193,7 @@ def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
 
 
 def samples_subject(flags: argparse.Namespace) -> Subject:
-    """Images that any tool has made."""
+    """Returns the images that any tool has made as what is scored."""
     samples = open_samples(flags.fake)
     data = default_config().data
     data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
@@ -194,21 +204,20 @@ def samples_subject(flags: argparse.Namespace) -> Subject:
 
 
 def compared_with(flags: argparse.Namespace) -> list[Any]:
-    """The flags that say what the images are compared with, and how."""
+    """Returns the flags that name what the images are compared with, and how."""
     return [flags.real, flags.split, flags.data_dir, flags.real_images, flags.weights, flags.resize]
 
 
 def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> tuple[Extractor, Generated, Real]:
-    """The feature network, the generated images, and the real ones with their features."""
-    for flag in ("split", "data_dir"):
-        value = getattr(flags, flag)
+    """Returns the feature network, the generated images, and the real ones with their features."""
+    for flag, field in (("--split", "split"), ("--data-dir", "data_dir")):
+        value = getattr(flags, field)
         if value is None:
             continue
         if not subject.real.startswith("tfds:"):
-            raise InputError(
-                f"--{flag.replace('_', '-')}={value} is for tfds: data, not for {subject.real}: leave it out."
-            )
-        subject.data[flag] = value
+            wrong = f"is for tfds: data, not for {subject.real}"
+            raise InputError(wrong, field=flag, value=value, remedy="leave it out")
+        subject.data[field] = value
     path = epath.Path(subject.real).expanduser()
     statistics = read_statistics(path) if path.suffix == ".npz" else None
     source = None if statistics else open_real(subject.data, subject.real)
@@ -219,23 +228,6 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
     assert source is not None
     real = real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)
     return extractor, generated, real
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if not 2 <= value <= MOST:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 2 to {MOST:,}")
-    return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number greater than 0")
-    return value
 
 
 if __name__ == "__main__":

@@ -9,20 +9,19 @@ import argparse
 import os
 import sys
 
-from absl import logging
 from etils import epath
 
-from sagan_jax.errors import InputError, exit_status
+from sagan_jax.cli import program_parser, run_on_devices
+from sagan_jax.errors import InputError, files_as_given
 from sagan_jax.model_flags import add_model_flags, open_named_model
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.sharding import make_mesh
 
 LOOPBACK = "127.0.0.1"
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """The flags; exits with one sentence where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m sagan_jax.explore", description=__doc__.splitlines()[0])
+    """Returns the flags; exits with status 2 and one sentence where they are wrong."""
+    parser = program_parser("explore", __doc__)
     add_model_flags(parser)
     parser.add_argument("--port", type=int, default=7860, help="(7860)")
     parser.add_argument("--host", default=LOOPBACK, help="address to listen on; by default only this machine's own")
@@ -38,15 +37,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Shows the page until Ctrl-C; returns the exit status."""
     flags = parse_arguments(arguments)
-    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    keep_compiled_programs()
-    return exit_status(lambda: explore(flags))
+    return run_on_devices(lambda: explore(flags))
 
 
+@files_as_given()
 def explore(flags: argparse.Namespace) -> None:
-    """Opens the model, serves the page, and waits."""
+    """Opens the model, serves the page, and waits until Ctrl-C."""
     try:
         from sagan_jax.exploring.page import LAUNCH, Page
     except ImportError as error:

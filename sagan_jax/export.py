@@ -1,4 +1,4 @@
-"""Makes a portable model of a run, or of another program's weights: weights, a card, and a program that needs only JAX.
+"""Makes a portable model of a run or of other programs' weights: weights, a card, and a program that needs only JAX.
 
 python -m sagan_jax.export --workdir=RUN [--checkpoint=best] --out=DIR
 python -m sagan_jax.export --import-from=FILE --layout=NAME [--class-names=FILE] --out=DIR
@@ -9,24 +9,22 @@ docs/models.md explains the folder, the card and the layouts.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import jax
 import numpy as np
-from absl import logging
 from etils import epath
 from jax.sharding import Mesh
 
-from sagan_jax.errors import FailedError, InputError, exit_status, files_as_given
+from sagan_jax.cli import program_parser, run_on_devices
+from sagan_jax.errors import FailedError, InputError, files_as_given
 from sagan_jax.layouts.imported import discriminator_prefix, import_model
 from sagan_jax.layouts.names import LAYOUTS
 from sagan_jax.loading import CALL_SIZE
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.portable.folder import CARD, PRECISIONS, PROGRAM, load_model, save_model
 from sagan_jax.portable.program import run_program
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.randomness import stream
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.model import Model
@@ -37,8 +35,8 @@ CHECKED = 4  # images
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """The flags; exits with one sentence where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m sagan_jax.export", description=__doc__.splitlines()[0])
+    """Returns the flags; exits with status 2 and one sentence where they are wrong."""
+    parser = program_parser("export", __doc__)
     source = add_model_flags(parser)
     source.add_argument("--import-from", metavar="FILE", help="weights of another program; goes with --layout")
     parser.add_argument("--layout", metavar="NAME", help=f"which program: {', '.join(LAYOUTS)}")
@@ -72,17 +70,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exports; returns the exit status."""
     flags = parse_arguments(arguments)
-    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    keep_compiled_programs()
-
-    def program() -> None:
-        with files_as_given():
-            export(flags)
-
-    return exit_status(program)
+    return run_on_devices(lambda: export(flags))
 
 
+@files_as_given()
 def export(flags: argparse.Namespace) -> None:
     """Writes the folder, reads it again, and compares."""
     mesh, folder = make_mesh(), epath.Path(flags.out).expanduser()
@@ -103,7 +94,7 @@ def export(flags: argparse.Namespace) -> None:
 
 
 def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
-    """The model in another program's files."""
+    """Returns the model in another program's files."""
     file = Path(flags.import_from).expanduser()
     arrays = read_weights(file)
     if flags.discriminator_from:
@@ -122,17 +113,16 @@ def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
 
 
 def class_names(file: str) -> tuple[str, ...]:
-    """The lines of a text file. Raises InputError if it is no text."""
+    """Returns the lines of a text file. Raises InputError if it is no text."""
     try:
         return tuple(Path(file).expanduser().read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"--class-names={file} is no UTF-8 text ({error}): save it as UTF-8, a name per line."
-        ) from error
+        wrong, remedy = f"is no UTF-8 text ({error})", "save it as UTF-8, a name per line"
+        raise InputError(wrong, field="--class-names", value=file, remedy=remedy) from error
 
 
 def largest_difference(model: Model, written: Model, folder: epath.Path, *, with_program: bool) -> float:
-    """Between images of the model, of the weights as they were written, and of the program."""
+    """Returns it for the images of the model, of the weights as they were written, and of the program."""
     latents = model.sampler.fixed_latents(CHECKED, stream(0, "samples"))
     labels = np.arange(CHECKED, dtype=np.int32) % max(1, model.card.num_classes)
     generator = model.card.build_generator()

@@ -1,104 +1,102 @@
 """Trains a SAGAN.
 
-python -m sagan_jax.main --config=configs/digits.py [--workdir=PATH] [--config.FIELD=VALUE ...]
+python -m sagan_jax.main --config=NAME|FILE [--workdir=PATH] [--config.FIELD=VALUE ...]
     [--coordinator=HOST:PORT --processes=N --process=I]
 
 The same command again continues the run. The last three are for several processes where no TPU pod, Slurm, Open MPI or
 Kubernetes says who they are. docs/runbook.md explains the exit statuses.
 """
 
+import argparse
 import difflib
-import functools
-import os
 import sys
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags as absl_flags
+from absl import logging
 from ml_collections import ConfigDict, config_flags
 
-from sagan_jax.config import default_config, flat_fields
-from sagan_jax.errors import InputError, exit_status
+from sagan_jax.cli import add_process_flags, program_parser, run_on_devices
+from sagan_jax.config import config_names, default_config, flat_fields, load_config
+from sagan_jax.errors import InputError
 from sagan_jax.renamed import CONFIG_FIELDS
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment to run, a file of configs/.", lock_config=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/NAME, NAME being the config's.")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
-PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
-PROCESS = flags.DEFINE_integer("process", None, "Which of them this one is, from 0 on.")
+FIELD = "--config."  # begins the flags that set fields
 
 
-def main(argv: list[str]) -> int:
+def parse_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """Returns the flags, and the arguments left over, which are for `set_fields`."""
+    parser = program_parser("train", __doc__)
+    parser.add_argument(
+        "--config",
+        metavar="NAME|FILE",
+        help=f"experiment: {', '.join(config_names())}; or a file like those in the project's configs/",
+    )
+    parser.add_argument("--workdir", metavar="PATH", help="folder of the run (runs/NAME, NAME being the config's)")
+    parser.add_argument("--verbosity", type=int, metavar="N", help="0: show all that libraries log, Orbax included")
+    add_process_flags(parser)
+    parser.epilog = f"{FIELD}FIELD=VALUE sets a field of the config; sagan_jax/config.py lists them all."
+    return parser.parse_known_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Runs the experiment that the flags name; returns the exit status."""
-    if not flags.FLAGS["verbosity"].present:
-        _quiet_libraries()
-    from sagan_jax.runtime.processes import run_to_the_end
+    flags, more = parse_arguments(arguments)
+    if flags.verbosity is not None:
+        logging.use_absl_handler()
+        logging.set_verbosity(flags.verbosity)
+    return run_on_devices(lambda: train(flags, more))
 
-    return run_to_the_end(lambda: exit_status(functools.partial(_train, argv)))
 
-
-def _train(argv: list[str]) -> None:
-    from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+def train(flags: argparse.Namespace, more: list[str]) -> None:
+    """Trains, from the newest checkpoint on where there is one."""
+    if not flags.config:
+        raise InputError("is missing", field="--config", remedy=f"choose from {', '.join(config_names())}")
+    try:
+        config = load_config(flags.config)
+    except InputError as error:
+        raise error.renamed("--config") from error
+    set_fields(config, more)
     from sagan_jax.runtime.processes import join_processes
 
-    keep_compiled_programs()
-    if len(argv) > 1:
-        raise InputError(f"{argv[1]!r} is not a flag: write --config=FILE, --workdir=PATH or --config.FIELD=VALUE.")
-    config = load_config()
-    join_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value, config.faults.join_seconds)
+    join_processes(flags.coordinator, flags.processes, flags.process, config.faults.join_seconds)
     from sagan_jax.training.loop import train_and_evaluate
 
-    name = Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    train_and_evaluate(config, WORKDIR.value or f"runs/{name}")
+    train_and_evaluate(config, flags.workdir or f"runs/{Path(flags.config).stem}")
 
 
-def _quiet_libraries() -> None:
-    # Orbax tells of every file, and of every thread in which something fails; what matters arrives as an exception.
-    logging.set_verbosity(logging.FATAL)
-    sys.unraisablehook = lambda _: None  # of TensorStore's threads, when a save was given up
-    # TensorFlow only reads and writes files here; it would tell of instruction sets and oneDNN.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+def set_fields(config: ConfigDict, arguments: list[str]) -> None:
+    """Sets what arguments such as "--config.train.steps=10" say, and locks the config.
 
-
-def load_config() -> ConfigDict:
-    """The config that --config names, with the fields that --config.FIELD sets."""
-    config = CONFIG.value
-    if config is None:
-        raise InputError(f"--config is missing: {_configs_present()}.")
+    Raises:
+      InputError: there is no such field, the value has the wrong type, or an argument is of another kind.
+    """
+    command_line = ["sagan_jax.main", *arguments]
+    values = absl_flags.FlagValues()
     try:
-        config.lock()  # a file that could not be loaded shows at the first access
-    except OSError as error:
-        raise InputError(f"--config names a file that cannot be read: {_configs_present()}.") from error
-    return config
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=command_line)
+        _, *words = values(command_line)
+    except (absl_flags.Error, AttributeError, KeyError, SyntaxError) as error:
+        raise (_unknown_field(arguments) or InputError(str(error))) from error
+    if words:
+        raise InputError(f"{words[0]!r} is not a flag: write --config=NAME, --workdir=PATH or {FIELD}FIELD=VALUE.")
 
 
-def _configs_present() -> str:
-    names = ", ".join(sorted(str(path) for path in Path("configs").glob("*.py")))
-    return f"choose one of {names}" if names else "give the path of a file like those in the project's configs/"
-
-
-def parse_flags(argv: list[str]) -> list[str]:
-    """The arguments that are no flags; exits with status 2 and one sentence where a flag is wrong."""
-    try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, SyntaxError) as error:
-        print(f"error: {unknown_field(argv) or error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def unknown_field(argv: list[str]) -> str | None:
-    """What to say of the first --config.FIELD that no config has."""
+def _unknown_field(arguments: list[str]) -> InputError | None:
+    """Returns the error about the first field that no config has, if there is one."""
     known = list(flat_fields(default_config()))
-    for argument in argv:
-        field = argument.partition("=")[0].lstrip("-").removeprefix("config.")
-        if argument.lstrip("-").startswith("config.") and field not in known:
-            if field in CONFIG_FIELDS:
-                return f"--config.{field} has another name: write --config.{CONFIG_FIELDS[field]}."
-            near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
-            hint = f"did you mean --config.{near[0]}?" if near else "sagan_jax/config.py lists all fields."
-            return f"--config.{field} is unknown: {hint}"
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        field = flag.removeprefix(FIELD)
+        if field in (flag, *known):
+            continue
+        if field in CONFIG_FIELDS:
+            return InputError("has another name", field=flag, remedy=f"write {FIELD}{CONFIG_FIELDS[field]}")
+        near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
+        hint = f"did you mean {FIELD}{near[0]}?" if near else "sagan_jax/config.py lists all fields"
+        return InputError("is unknown", field=flag, remedy=hint)
     return None
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    sys.exit(main())

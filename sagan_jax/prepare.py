@@ -1,20 +1,19 @@
-"""Makes a data set for training out of any images, or inspects one.
+"""Makes a data set for training of any images, or inspects one.
 
 python -m sagan_jax.prepare --source=IMAGES --out=DIR --resolution=128
 python -m sagan_jax.prepare --inspect=DIR
 """
 
 import argparse
-import io
 import os
 import sys
-from typing import NoReturn
 
 from etils import epath
 
+from sagan_jax.cli import program_parser, run, whole_number
 from sagan_jax.data.manifest import read_manifest
 from sagan_jax.data.resize import CROPS, FILTERS
-from sagan_jax.errors import exit_status, files_as_given
+from sagan_jax.errors import files_as_given
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
 from sagan_jax.runtime.storage import is_remote
@@ -22,15 +21,9 @@ from sagan_jax.runtime.storage import is_remote
 RESOLUTIONS = (16, 32, 64, 128, 256, 512)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; see python -m sagan_jax.prepare --help", file=sys.stderr)
-        sys.exit(2)
-
-
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line; exits with status 2 and one sentence where it is wrong."""
-    parser = _Parser(prog="python -m sagan_jax.prepare", description=__doc__.partition("\n")[0], allow_abbrev=False)
+    """Returns the flags; exits with status 2 and one sentence where they are wrong."""
+    parser = program_parser("prepare", __doc__)
     add = parser.add_argument
     add("--source", action="append", metavar="IMAGES", help="folder or zip with a subfolder per class, with StyleGAN's"
         " dataset.json, or with images only; or tfds:NAME. May be repeated, or have a * in its name")  # fmt: skip
@@ -53,7 +46,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="F",
         help="most broken files to skip; default %(default)s",
     )
-    add("--workers", type=_count, default=os.cpu_count(), metavar="N", help="processes; default all %(default)s cores")
+    add(
+        "--workers",
+        type=whole_number(1),
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes; default all %(default)s cores",
+    )
     add("--inspect", metavar="DIR", help="verify a prepared data set, show its classes, renew its contact sheet")
     parsed = parser.parse_args(arguments)
     if parsed.inspect is None:
@@ -70,16 +69,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Prepares or inspects; returns the exit status."""
     flags = parse_arguments(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
-
-    def program() -> None:
-        with files_as_given():
-            inspect(flags.inspect) if flags.inspect is not None else prepare(flags)
-
-    return exit_status(program)
+    return run(lambda: inspect(flags.inspect) if flags.inspect is not None else prepare(flags))
 
 
+@files_as_given()
 def prepare(flags: argparse.Namespace) -> None:
     """Makes the data set and shows what is in it."""
     max_skipped = flags.max_skipped if flags.on_error == "skip" else None
@@ -106,6 +99,7 @@ def prepare(flags: argparse.Namespace) -> None:
     print(f"train with: --config.data.source=prepared:{flags.out} --config.data.resolution={flags.resolution}")
 
 
+@files_as_given()
 def inspect(path: str) -> None:
     """Verifies the data set and shows what is in it."""
     folder = epath.Path(path).expanduser()
@@ -117,7 +111,7 @@ def inspect(path: str) -> None:
 
 
 def show_sheets(paths: list[epath.Path]) -> None:
-    """Says where the contact sheets are."""
+    """Prints where the contact sheets are."""
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     print(f"look at {paths[0]}{more}: do images and names belong together?")
 
@@ -129,13 +123,6 @@ def _fraction(text: str) -> float:
         value = -1
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a fraction from 0 to 1")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
     return value
 
 

@@ -3,31 +3,31 @@
 python -m sagan_jax.report --workdir=RUN [--out=FILE.html]
 """
 
-import argparse
 import sys
 
 from etils import epath
 
-from sagan_jax.errors import exit_status, files_as_given
+from sagan_jax.cli import program_parser, run
+from sagan_jax.errors import files_as_given
 from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.storage import write_whole
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Writes the page; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m sagan_jax.report", description=__doc__.splitlines()[0])
+    parser = program_parser("report", __doc__)
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--out", metavar="FILE", help="where the page goes (RUN/report.html)")
     flags = parser.parse_args(arguments)
     workdir = epath.Path(flags.workdir).expanduser()
     out = epath.Path(flags.out).expanduser() if flags.out else workdir / "report.html"
-    return exit_status(lambda: write_report(workdir, out))
+    return run(lambda: write_report(workdir, out))
 
 
+@files_as_given()
 def write_report(workdir: epath.Path, out: epath.Path) -> None:
     """Writes the page and prints its path."""
-    with files_as_given():
-        write_whole(out, report_page(workdir).encode())
+    write_whole(out, report_page(workdir).encode())
     print(f"open {out}")
 
 

@@ -8,16 +8,14 @@ Needs neither the data set nor the training's config. Image number i of a seed i
 
 import argparse
 import math
-import os
 import sys
 
 import numpy as np
-from absl import logging
 from etils import epath
 
-from sagan_jax.errors import InputError, exit_status, files_as_given
+from sagan_jax.cli import positive_number, program_parser, run_on_devices, whole_number
+from sagan_jax.errors import InputError, files_as_given
 from sagan_jax.model_flags import add_model_flags, open_named_model
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import write_whole
@@ -33,24 +31,26 @@ from sagan_jax.sampling.output import (
 )
 
 OUT = "samples"  # holds a folder per call
-MOST = 10_000_000
+COUNT = whole_number(1, 10_000_000)  # of images
 WAYPOINTS = 4  # of an interpolation, where nothing else is asked for
 ROWS = 9  # of an interpolation, at most
 ATTENTION_IMAGES = 4
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """The flags; exits with one sentence where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m sagan_jax.sample", description=__doc__.splitlines()[0])
+    """Returns the flags; exits with status 2 and one sentence where they are wrong."""
+    parser = program_parser("sample", __doc__)
     add_model_flags(parser)
     parser.add_argument(
-        "--num", type=_count, metavar="N", help="images, of the classes in turn (64), or latents to interpolate (4)"
+        "--num", type=COUNT, metavar="N", help="images, of the classes in turn (64), or latents to interpolate (4)"
     )
     parser.add_argument(
         "--classes", action="append", default=[], metavar="NAME,...", help="by name or number; may be repeated (all)"
     )
     parser.add_argument("--seed", type=int, default=0, help="(0)")
-    parser.add_argument("--truncation", type=_positive, default=math.inf, help="draw larger latents again (no limit)")
+    parser.add_argument(
+        "--truncation", type=positive_number, default=math.inf, help="draw larger latents again (no limit)"
+    )
     parser.add_argument("--out", metavar="DIR", help=f"folder for what is made (a new one in {OUT}/)")
     parser.add_argument("--npz", metavar="FILE", help="all images and labels in one file, in place of single ones")
     parser.add_argument("--attention", action="store_true", help="draw where the first images attend, with numbers")
@@ -59,7 +59,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         choices=("latents", "classes"),
         help="from each image to the next, or each class to the next: a sheet and an animation in place of single ones",
     )
-    parser.add_argument("--frames", type=_count, default=24, metavar="N", help="per way of an interpolation (24)")
+    parser.add_argument("--frames", type=COUNT, default=24, metavar="N", help="per way of an interpolation (24)")
     parser.add_argument("--animation", choices=("webp", "gif"), default="webp", help="its file format (webp)")
     flags = parser.parse_args(arguments)
     if not 0 <= flags.seed < 2**32:
@@ -74,19 +74,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Makes images; returns the exit status."""
     flags = parse_arguments(arguments)
-    logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    keep_compiled_programs()
-
-    def program() -> None:
-        with files_as_given():
-            sample(flags)
-
-    return exit_status(program)
+    return run_on_devices(lambda: sample(flags))
 
 
+@files_as_given()
 def sample(flags: argparse.Namespace) -> None:
-    """Makes what the flags ask for, and says where it is."""
+    """Makes what the flags ask for, and prints where it is."""
     model = open_named_model(flags, make_mesh(), with_discriminator=flags.attention)
     card = model.card
     classes = card.labels(flags.classes)
@@ -98,35 +91,36 @@ def sample(flags: argparse.Namespace) -> None:
     title = f"{card.name}" + ("" if card.step is None else f" · step {card.step:,}") + f" · seed {flags.seed}"
     print(f"{title} · {card.resolution} px · {len(classes):,} of {max(1, card.num_classes):,} classes")
     if flags.interpolate:
-        said(write_ways(flags, model, latents, classes, title, folder))
+        print_paths(interpolate(flags, model, latents, classes, title, folder))
     elif flags.npz:
         write_archive(model, latents, labels, epath.Path(flags.npz).expanduser())
-        said([flags.npz])
+        print_paths([flags.npz])
     else:
         files = write_images(model, latents, labels, folder / "images")
         write_whole(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
-        said([files[0], *([f"... {len(files):,} files"] if len(files) > 1 else []), folder / "sheet.png"])
+        print_paths([files[0], *([f"... {len(files):,} files"] if len(files) > 1 else []), folder / "sheet.png"])
     if flags.attention:
         shown = min(number, ATTENTION_IMAGES)
         images, attention = model.attention(
             classes=flags.classes, num=shown, seed=flags.seed, truncation=flags.truncation
         )
         file, lines = write_attention(images, attention, title, folder)
-        said([file])
+        print_paths([file])
         print("\n".join(lines))
 
 
-def write_ways(
+def interpolate(
     flags: argparse.Namespace, model: Model, latents: np.ndarray, classes: np.ndarray, title: str, folder: epath.Path
 ) -> list[epath.Path]:
-    """The interpolation that the flags ask for."""
+    """Writes the interpolation that the flags ask for; returns its files."""
     names = model.class_names or ("",)
     if flags.interpolate == "latents":
         classes = classes[:ROWS]
         frames = interpolate_latents(model, latents, classes, flags.frames)
         rows = [names[label] for label in classes]
     elif len(classes) < 2:
-        raise InputError(f"--interpolate=classes needs two classes, not {len(classes)}: name them with --classes.")
+        wrong = f"needs two classes, not {len(classes)}"
+        raise InputError(wrong, field="--interpolate", value="classes", remedy="name them with --classes")
     else:
         chosen = classes if flags.classes else classes[np.linspace(0, len(classes) - 1, WAYPOINTS).astype(int)]
         frames = interpolate_classes(model, latents[:ROWS], chosen, flags.frames)
@@ -135,27 +129,10 @@ def write_ways(
     return write_interpolation(frames, rows, title, folder, flags.animation)
 
 
-def said(files: list) -> None:
-    """Prints where things are."""
+def print_paths(files: list) -> None:
+    """Prints where files are, one a line."""
     for file in files:
         print(f"  {file}")
-
-
-def _count(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if not 1 <= value <= MOST:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {MOST:,}")
-    return value
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number greater than 0")
-    return value
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 import socket
 from pathlib import Path
@@ -21,6 +20,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
+from sagan_jax.config import load_config  # noqa: E402
 from sagan_jax.data.digits import Digits  # noqa: E402
 from sagan_jax.data.pipeline import Pipeline  # noqa: E402
 from sagan_jax.runtime.randomness import stream  # noqa: E402
@@ -28,14 +28,6 @@ from sagan_jax.runtime.sharding import batch_sharding, make_mesh, to_global  # n
 from sagan_jax.training.dispatch import compile_creation, compile_steps  # noqa: E402
 from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
 from sagan_jax.training.step_config import build_step_config  # noqa: E402
-
-
-def load_config(name):
-    """The config of configs/NAME.py."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
 
 
 def tiny_config():

@@ -9,9 +9,9 @@ import time
 
 import jax
 import numpy as np
-from conftest import ROOT, load_config, tiny_config
+from conftest import ROOT, tiny_config
 
-from sagan_jax.config import flat_fields
+from sagan_jax.config import flat_fields, load_config
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.continuation import initial_state

@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, Trainer, load_config
+from conftest import ROOT, Trainer
 
+from sagan_jax.config import load_config
 from sagan_jax.ops import resampling
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,9 @@ import re
 import jax
 import numpy as np
 import pytest
-from conftest import Trainer, load_config, tiny_config
+from conftest import Trainer, tiny_config
 
+from sagan_jax.config import load_config
 from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.checkpoint import Checkpoints, SavedCheckpoints
 from sagan_jax.runtime.randomness import stream

@@ -92,7 +92,7 @@ def test_a_second_interrupt_does_not_wait_for_a_save(tmp_path):
     """That of a slow bucket, say."""
     program = (
         "import contextlib, sys, time, jax.numpy as jnp\n"
-        "from sagan_jax.errors import exit_status\n"
+        "from sagan_jax.cli import run\n"
         "from sagan_jax.runtime import checkpoint\n"
         "from sagan_jax.runtime.interruption import StopRequest\n"
         "checkpoint.write_manifest = lambda *_: time.sleep(60)\n"
@@ -105,7 +105,7 @@ def test_a_second_interrupt_does_not_wait_for_a_save(tmp_path):
         "        checkpoints.save(1, {'weights': jnp.ones((8, 8))})\n"
         "        print('saving', flush=True)\n"
         "        time.sleep(60)\n"
-        "sys.exit(exit_status(program))\n"
+        "sys.exit(run(program))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "checkpoints")],

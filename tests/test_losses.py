@@ -5,8 +5,8 @@ import doctest
 import jax
 import numpy as np
 import pytest
-from conftest import load_config
 
+from sagan_jax.config import load_config
 from sagan_jax.errors import InputError
 from sagan_jax.training import losses
 from sagan_jax.training.losses import LOSSES, adversarial_loss

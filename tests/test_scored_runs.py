@@ -148,7 +148,7 @@ def test_truncated_latents_stay_within_bounds(workdir):
     [
         (["--workdir=nowhere"], "nowhere is no folder of a run"),
         (["--workdir={run}", "--checkpoint=7"], "has no checkpoint 7: choose from newest, best or a step (2, 4)"),
-        (["--workdir={run}", "--features=vgg"], "'vgg' is unknown"),
+        (["--workdir={run}", "--features=vgg"], "--features=vgg is unknown: choose from inception2015"),
         (["--workdir={run}", "--batch-size=3"], "--batch-size=3 is not divisible by the 8 devices"),
         (["--workdir={run}", "--features=inception2015", "--weights=none.pth"], "no file of weights none.pth"),
         (["--workdir={run}", "--real=prepared:none", "--features=classifier"], "none"),
@@ -189,7 +189,7 @@ def test_wrong_flags(flags, message, capsys):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"features": "vgg"}, "config.eval: .* 'vgg' is unknown"),
+        ({"features": "vgg"}, "eval.features = 'vgg' is unknown: choose from inception2015"),
         ({"features": "classifier", "best": "fid"}, "eval.best = 'fid' is unknown: choose from frechet"),
         ({"features": "classifier", "best": "spatial_frechet"}, "'spatial_frechet' cannot be measured with classifier"),
         ({"features": "inception2015:768", "best": "inception_score"}, "cannot be measured with inception2015:768"),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, load_config
+from conftest import ROOT
 from ml_collections import ConfigDict
 from PIL import Image
 
+from sagan_jax.config import load_config
 from sagan_jax.data import ArrayImages, ImageSource, check_source
 from sagan_jax.data.encoded import EncodedImage, decode
 from sagan_jax.data.files import ImageFiles

@@ -98,7 +98,7 @@ def open_files(path: str, resolution: int) -> Decoded:
     try:
         files = ImageFiles([path])
     except InputError as error:
-        raise InputError(f"data.source = 'folder:{path}': {error}") from error
+        raise InputError(f": {error}", field="data.source", value=f"folder:{path}") from error
     # Names, classes and sizes, not the path or contents: reading all files at every start would take too long.
     identity = hashlib.sha256(f"{files.identity()} {files.sizes()}".encode()).hexdigest()[:12]
     return Decoded(len(files), files.file, resolution, f"folder:{identity}", files.class_names, files.labels)

@@ -29,8 +29,10 @@ def resolve_num_classes(config: ConfigDict, source: ImageSource | ImageStream) -
         return present if present > 1 else 0
     if wanted not in (0, present):
         raise InputError(
-            f"model.num_classes = {wanted}, but {source.name} has {present} classes, so labels would be out of range"
-            f" or never used: set it to {present}, or to 0 for an unconditional model."
+            f", but {source.name} has {present} classes, so labels would be out of range or never used",
+            field="model.num_classes",
+            value=wanted,
+            remedy=f"set it to {present}, or to 0 for an unconditional model",
         )
     return wanted
 
@@ -40,11 +42,13 @@ def order_of(config: ConfigDict, source: ImageSource) -> Order:
     if config.data.real_class_sampling == "empirical":
         return EpochOrder(config.seed, len(source))
     if source.labels is None:
-        raise InputError(
-            f"data.real_class_sampling = 'uniform' needs the labels of all images, which {source.name} does not list:"
-            " prepare it with python -m sagan_jax.prepare, or use 'empirical'."
-        )
+        raise _cannot_order(config, f"needs the labels of all images, which {source.name} does not list")
     return BalancedOrder(config.seed, source.labels)
+
+
+def _cannot_order(config: ConfigDict, problem: str) -> InputError:
+    remedy = "prepare it with python -m sagan_jax.prepare, or use 'empirical'"
+    return InputError(problem, field="data.real_class_sampling", value=config.data.real_class_sampling, remedy=remedy)
 
 
 class Pipeline:
@@ -71,10 +75,7 @@ class Pipeline:
         if isinstance(source, ImageSource):
             self.order = order_of(config, source)
         elif config.data.real_class_sampling != "empirical":
-            raise InputError(
-                f"data.real_class_sampling = {config.data.real_class_sampling!r} needs random access to images, which"
-                f" {source.name} lacks: prepare it with python -m sagan_jax.prepare, or use 'empirical'."
-            )
+            raise _cannot_order(config, f"needs random access to images, which {source.name} lacks")
 
     def batches(self, first_step: int, last_step: int, finish: Callable[[Any], Any] = lambda x: x) -> Iterator[Any]:
         """Yields the `Batch` [S, local B, ...] of each step from first_step to last_step - 1, loaded ahead.

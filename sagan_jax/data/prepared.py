@@ -33,12 +33,11 @@ def open_prepared(path: str, resolution: int, cache_dir: str = "") -> "PreparedI
     try:
         manifest = read_manifest(folder)
     except InputError as error:
-        raise InputError(f"data.source = 'prepared:{path}': {error}") from error
+        raise InputError(f": {error}", field="data.source", value=f"prepared:{path}") from error
     if manifest.resolution != resolution:
-        raise InputError(
-            f"data.resolution = {resolution}, but {path} was prepared at {manifest.resolution} px: set it to"
-            f" {manifest.resolution}, or prepare the images again with --resolution={resolution}."
-        )
+        wrong = f", but {path} was prepared at {manifest.resolution} px"
+        remedy = f"set it to {manifest.resolution}, or prepare the images again with --resolution={resolution}"
+        raise InputError(wrong, field="data.resolution", value=resolution, remedy=remedy)
     return PreparedImages(folder, manifest, cache_dir)
 
 

@@ -68,15 +68,19 @@ def check_residency(config: ConfigDict, source: ImageSource | ImageStream) -> No
         return
     if not isinstance(source, ImageSource):
         raise InputError(
-            f"data.residency = 'device' needs random access to images, which {source.name} lacks: prepare it with"
-            " python -m sagan_jax.prepare, or use 'auto'."
+            f"needs random access to images, which {source.name} lacks",
+            field="data.residency",
+            value="device",
+            remedy="prepare it with python -m sagan_jax.prepare, or use 'auto'",
         )
     size = resident_size(config, source)
     memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", size)
     if size > memory:
         raise InputError(
-            f"data.residency = 'device', but {source.name} takes {in_bytes(size)} and a device has"
-            f" {in_bytes(memory)}: use 'auto' or a smaller data.resolution."
+            f", but {source.name} takes {in_bytes(size)} and a device has {in_bytes(memory)}",
+            field="data.residency",
+            value="device",
+            remedy="use 'auto' or a smaller data.resolution",
         )
 
 

@@ -130,8 +130,11 @@ def open_source(config: ConfigDict) -> ImageSource | ImageStream:
             return open_tfds(rest, data.split, data.data_dir, data.resolution)
         case _:
             raise InputError(
-                f"data.source = {data.source!r} is unknown: it must be digits, prepared:DIR (made by"
-                " python -m sagan_jax.prepare), folder:PATH (a folder or zip) or tfds:NAME (such as tfds:cifar10)."
+                "is unknown",
+                field="data.source",
+                value=data.source,
+                remedy="it must be digits, prepared:DIR (made by python -m sagan_jax.prepare), folder:PATH (a folder or"
+                " zip) or tfds:NAME (such as tfds:cifar10)",
             )
 
 
@@ -152,7 +155,9 @@ def class_frequencies(config: ConfigDict, source: ImageSource | ImageStream) -> 
     counts = class_counts(source)
     if counts is None:
         raise InputError(
-            f"data.class_sampling = 'empirical' needs the labels of all images, which {source.name} does not list:"
-            " prepare it with python -m sagan_jax.prepare, or use 'uniform'."
+            f"needs the labels of all images, which {source.name} does not list",
+            field="data.class_sampling",
+            value=config.data.class_sampling,
+            remedy="prepare it with python -m sagan_jax.prepare, or use 'uniform'",
         )
     return tuple((counts / counts.sum()).tolist())

@@ -41,21 +41,26 @@ def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "Decoded
 
 def _checked_builder(name: str, split: str, data_dir: str) -> tfds.core.DatasetBuilder:
     builder = _prepared_builder(name, data_dir)
-    field = f"data.source = 'tfds:{name}'"
     try:
         num_images = builder.info.splits[split].num_examples
     except (KeyError, ValueError, AssertionError) as error:
         splits = ", ".join(sorted(builder.info.splits))
-        raise InputError(f"data.split = {split!r} is not in tfds:{name}, which has {splits}.") from error
+        wrong = f"is not in tfds:{name}"
+        raise InputError(wrong, field="data.split", value=split, remedy=f"it has {splits}") from error
     if not num_images:
-        raise InputError(f"data.split = {split!r} of tfds:{name} has no images: choose a larger part.")
+        wrong = f"of tfds:{name} has no images"
+        raise InputError(wrong, field="data.split", value=split, remedy="choose a larger part")
     if "image" not in builder.info.features:
         fields = ", ".join(sorted(builder.info.features))
-        raise InputError(f"{field}: its records have {fields}, but no 'image': choose a data set of images.")
+        raise _source_error(name, f": its records have {fields}, but no 'image'", "choose a data set of images")
     if builder.info.file_format not in FILE_FORMATS:
         stored = builder.info.file_format.value
-        raise InputError(f"{field} is stored as {stored}: prepare it with file_format='array_record'.")
+        raise _source_error(name, f"is stored as {stored}", "prepare it with file_format='array_record'")
     return builder
+
+
+def _source_error(name: str, problem: str, remedy: str) -> InputError:
+    return InputError(problem, field="data.source", value=f"tfds:{name}", remedy=remedy)
 
 
 def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -73,12 +78,12 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
         with _quiet_absl():
             builder = tfds.builder(name, data_dir=where)
     except tfds.core.registered.DatasetNotFoundError as error:
-        raise InputError(f"data.source = 'tfds:{name}': TFDS knows no data set of this name.") from error
+        raise _source_error(name, ": TFDS knows no data set of this name", "check it") from error
     except (AssertionError, ValueError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"data.source = 'tfds:{name}' cannot be opened ({reason}): check name and version.") from error
+        raise _source_error(name, f"cannot be opened ({reason})", "check name and version") from error
     if not builder.info.splits:
-        raise InputError(f"data.source = 'tfds:{name}': there is no prepared data in {where}; {remedy}.")
+        raise _source_error(name, f": there is no prepared data in {where}", remedy)
     return builder
 
 
@@ -194,10 +199,9 @@ def _require_tensorflow(name: str, builder: tfds.core.DatasetBuilder) -> None:
     try:
         import tensorflow  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            f"data.source = 'tfds:{name}': {builder.data_dir} has TFRecord files, which need TensorFlow:"
-            " pip install 'sagan_jax[tfds]', or prepare them with file_format='array_record'."
-        ) from error
+        problem = f": {builder.data_dir} has TFRecord files, which need TensorFlow"
+        remedy = "pip install 'sagan_jax[tfds]', or prepare them with file_format='array_record'"
+        raise _source_error(name, problem, remedy) from error
 
 
 def _map_stream(function: Callable[[Any], Any], items: Iterator[Any], threads: int, ahead: int) -> Iterator[Any]:

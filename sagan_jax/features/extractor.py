@@ -64,11 +64,10 @@ class Extractor:
 
 
 def check_extractor(name: str, resize: str) -> None:
-    """Raises InputError if the feature network or the resize is unknown."""
-    if name not in NAMES:
-        raise InputError(f"the feature network {name!r} is unknown: choose from {', '.join(NAMES)}.")
-    if resize not in RESIZES:
-        raise InputError(f"resize = {resize!r} is unknown: choose from {', '.join(RESIZES)}.")
+    """Raises InputError, about "features" or "resize", if there is no such feature network or resize."""
+    for field, value, choices in (("features", name, NAMES), ("resize", resize, RESIZES)):
+        if value not in choices:
+            raise InputError("is unknown", field=field, value=value, remedy=f"choose from {', '.join(choices)}")
 
 
 def open_extractor(name: str, weights: str, resize: str, real: Callable[[int], Images], num_classes: int) -> Extractor:

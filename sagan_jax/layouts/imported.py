@@ -64,7 +64,8 @@ def import_model(
         raise InputError(f"{file} holds networks that ours cannot express ({error}): it cannot be imported.") from error
     stored.check_all_taken(importer.ignored)
     if class_names and len(class_names) != classes:
-        raise InputError(f"--class-names has {len(class_names)} names, but {file} has {classes} classes: one each.")
+        wrong = f"has {len(class_names)} names, but {file} has {classes} classes"
+        raise InputError(wrong, field="--class-names", remedy="one each")
     done = "divided by the spectral norms kept in the file" + ("; images made RGB" if known.bgr else "")
     card = Card(
         name=file,
@@ -101,6 +102,6 @@ def discriminator_prefix(layout: str) -> str:
 def _known(layout: str) -> Layout:
     if layout not in LAYOUTS:
         near = difflib.get_close_matches(layout, LAYOUTS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(LAYOUTS)}."
-        raise InputError(f"--layout={layout} is unknown: {hint}")
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(LAYOUTS)}"
+        raise InputError("is unknown", field="--layout", value=layout, remedy=hint)
     return LAYOUTS[layout]

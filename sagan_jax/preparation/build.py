@@ -27,6 +27,8 @@ from sagan_jax.runtime.storage import (
     write_whole,
 )
 
+FLAGS = {"data.source": "--source", "data.split": "--split"}  # by the fields of the config that mean the same
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -63,7 +65,8 @@ def prepare_images(settings: Settings) -> Manifest:
         if not is_remote(out) and out.resolve().is_relative_to(
             epath.Path(source.removeprefix("folder:")).expanduser().resolve()
         ):
-            raise InputError(f"--out={settings.out} lies in --source={source}: choose a folder beside it.")
+            wrong = f"lies in --source={source}"
+            raise InputError(wrong, field="--out", value=settings.out, remedy="choose a folder beside it")
     images = open_images(settings)
     plan = make_plan(images, settings.resolution, settings.crop, settings.filter)
     print(f"source      {plan.source}: {plan.num_images:,} images, {len(plan.class_names)} classes")
@@ -105,16 +108,16 @@ def open_images(settings: Settings) -> EncodedImages:
         try:
             return ImageFiles([source.removeprefix("folder:") for source in settings.sources])
         except InputError as error:
-            raise InputError(f"--source: {error}") from error
+            raise InputError(f": {error}", field="--source") from error
     if len(settings.sources) > 1:
-        raise InputError(f"--source=tfds:{tfds_names[0]} cannot be merged with other sources: give it alone.")
+        wrong, source = "cannot be merged with other sources", f"tfds:{tfds_names[0]}"
+        raise InputError(wrong, field="--source", value=source, remedy="give it alone")
     from sagan_jax.data.tfds_source import TfdsImages
 
     try:
         return TfdsImages(tfds_names[0], settings.split, settings.data_dir)
     except InputError as error:
-        flags = str(error).replace("data.split = ", "--split=").replace("data.source = ", "--source=")
-        raise InputError(flags) from error
+        raise error.renamed(FLAGS.get(error.field, error.field)) from error
 
 
 def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:

@@ -95,12 +95,14 @@ def claim(out: epath.Path, plan: Plan) -> bool:
         return False
     remove_partial(out)
     if out.exists() and any(out.iterdir()):
-        raise InputError(f"--out={out} is not empty and holds no prepared data set: choose a new folder.")
+        wrong = "is not empty and holds no prepared data set"
+        raise InputError(wrong, field="--out", value=out, remedy="choose a new folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / UNFINISHED, (json.dumps(settings, indent=1) + "\n").encode())
     except OSError as error:
-        raise InputError(f"--out={out} cannot be written to ({error.strerror or error}): choose another.") from error
+        wrong = f"cannot be written to ({error.strerror or error})"
+        raise InputError(wrong, field="--out", value=out, remedy="choose another") from error
     return False
 
 
@@ -116,6 +118,8 @@ def _check_same(out: epath.Path, found: dict[str, object], wanted: dict[str, obj
         if found.get(name) != value:
             shown = [str(x) if len(str(x)) < 60 else f"{str(x)[:57]}..." for x in (found.get(name), value)]
             raise InputError(
-                f"--out={out} holds a data set that {was} with {name} = {shown[0]} rather than {shown[1]}:"
-                " choose another folder, or delete this one."
+                f"holds a data set that {was} with {name} = {shown[0]} rather than {shown[1]}",
+                field="--out",
+                value=out,
+                remedy="choose another folder, or delete this one",
             )

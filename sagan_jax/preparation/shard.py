@@ -189,10 +189,8 @@ def _writing_to(out: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"--out={out} cannot be written to ({error}): what is finished is kept; run the same command again"
-            " when there is space."
-        ) from error
+        remedy = "what is finished is kept; run the same command again when there is space"
+        raise InputError(f"cannot be written to ({error})", field="--out", value=out, remedy=remedy) from error
 
 
 def _die_with_parent() -> None:

@@ -121,6 +121,5 @@ def _own_name() -> str:
 
 
 def _in_use(path: epath.Path | Path, owner: str) -> InputError:
-    return InputError(
-        f"--workdir={path.parent} is in use by another run ({owner}): wait for it, stop it, or choose another folder."
-    )
+    remedy = "wait for it, stop it, or choose another folder"
+    return InputError(f"is in use by another run ({owner})", field="--workdir", value=path.parent, remedy=remedy)

@@ -1,6 +1,5 @@
 """Several processes as one program: how they find each other, and which of them speaks and writes."""
 
-import argparse
 import functools
 import math
 import os
@@ -72,13 +71,6 @@ def join_processes(
     if not is_host0():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
         os.environ["TQDM_DISABLE"] = "1"
-
-
-def add_process_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of a program that are the arguments of `join_processes`."""
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
-    parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    parser.add_argument("--process", type=int, metavar="I", help="which one this is, from 0 on")
 
 
 def is_host0() -> bool:

@@ -127,7 +127,8 @@ def locked(folder: epath.PathLike, field: str | None = None) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if field else 0))
         yield
     except BlockingIOError as error:
-        raise InputError(f"{field}={folder} is being written to by another process: wait for it to end.") from error
+        wrong = "is being written to by another process"
+        raise InputError(wrong, field=field or "", value=folder, remedy="wait for it to end") from error
     finally:
         os.close(handle)
 
@@ -137,8 +138,10 @@ def require_space(folder: Path, needed: int, field: str) -> None:
     free, wanted = shutil.disk_usage(folder).free, needed + needed // 50
     if free < wanted:
         raise InputError(
-            f"{field}={folder} has {in_bytes(free)} free, but {in_bytes(wanted)} are needed:"
-            " free some space, or choose a folder on another disk."
+            f"has {in_bytes(free)} free, but {in_bytes(wanted)} are needed",
+            field=field,
+            value=str(folder),
+            remedy="free some space, or choose a folder on another disk",
         )
 
 

@@ -45,9 +45,8 @@ def _check_writable(workdir: epath.Path, path: str) -> None:
         if not isinstance(error, OSError) and not is_remote(workdir):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"--workdir={path} cannot be written to ({reason}): choose another with --workdir=PATH."
-        ) from error
+        wrong, remedy = f"cannot be written to ({reason})", "choose another with --workdir=PATH"
+        raise InputError(wrong, field="--workdir", value=path, remedy=remedy) from error
 
 
 def _check_shared(workdir: epath.Path) -> None:
@@ -61,8 +60,10 @@ def _check_shared(workdir: epath.Path) -> None:
     multihost_utils.sync_global_devices("the workdir is marked")
     if not file.exists():
         raise InputError(
-            f"--workdir={workdir} is another folder for process {jax.process_index()} on {platform.node()} than for"
-            " the first one: give a folder on a file system that all of them share."
+            f"is another folder for process {jax.process_index()} on {platform.node()} than for the first one",
+            field="--workdir",
+            value=workdir,
+            remedy="give a folder on a file system that all of them share",
         )
     multihost_utils.sync_global_devices("all have seen the mark")
     if is_host0():
@@ -91,8 +92,10 @@ def check_settings(workdir: epath.Path, name: str, settings: dict[str, Any], fre
     for field, was, now in _differences(old, new):
         if not any(field == name or field.startswith(f"{name}.") for name in free):
             raise InputError(
-                f"{field} = {now!r}, but the run in {workdir} was started with {was!r}:"
-                " set it back to continue that run, or start a new one with another --workdir."
+                f", but the run in {workdir} was started with {was!r}",
+                field=field,
+                value=now,
+                remedy="set it back to continue that run, or start a new one with another --workdir",
             )
 
 

@@ -26,9 +26,8 @@ def augmentation(policy: str) -> Augment:
     names = [name.strip() for name in policy.split(",")] if policy else []
     for name in names:
         if name not in CHANGES:
-            raise InputError(
-                f"train.augmentations = {policy!r} has the unknown {name!r}: choose from {', '.join(CHANGES)}."
-            )
+            wrong, remedy = f"has the unknown {name!r}", f"choose from {', '.join(CHANGES)}"
+            raise InputError(wrong, field="train.augmentations", value=policy, remedy=remedy)
 
     def augment_one(image: jax.Array, key: jax.Array) -> jax.Array:
         for name, change_key in zip(names, jax.random.split(key, len(names)), strict=True):

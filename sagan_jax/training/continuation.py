@@ -29,8 +29,10 @@ def check_continuation(
         check_settings(folder, "config.json", config.to_dict(), free_fields(config))
         if saved > config.train.steps:
             raise InputError(
-                f"train.steps = {config.train.steps}, but the run in {folder} has taken {saved} steps already:"
-                " ask for at least as many, or start a new run with another --workdir."
+                f", but the run in {folder} has taken {saved} steps already",
+                field="train.steps",
+                value=config.train.steps,
+                remedy="ask for at least as many, or start a new run with another --workdir",
             )
     write_settings(config, source, folder)
 

@@ -69,8 +69,10 @@ def open_comparison(config: ConfigDict, source: ImageSource | ImageStream) -> Co
         return None
     if not settings.real and not isinstance(source, ImageSource):
         raise InputError(
-            f"eval.features = {settings.features!r} needs random access to real images, which {source.name} lacks:"
-            " name a prepared set in eval.real, or set eval.features to ''."
+            f"needs random access to real images, which {source.name} lacks",
+            field="eval.features",
+            value=settings.features,
+            remedy="name a prepared set in eval.real, or set eval.features to ''",
         )
     real = open_real(config.data, settings.real) if settings.real else source
     assert isinstance(real, ImageSource)
@@ -85,31 +87,30 @@ def _check_best(config: ConfigDict, real: ImageSource, labelled: bool) -> None:
     settings, best = config.eval, config.eval.best
     count = min(settings.num_real or len(real), len(real))
     if min(settings.num_samples, count) < FEWEST_NEIGHBOURS and best in Fidelity._fields:
-        raise InputError(f"eval.best = {best!r} needs at least {FEWEST_NEIGHBOURS} images of each kind: use 'frechet'.")
+        raise _best_error(best, f"needs at least {FEWEST_NEIGHBOURS} images of each kind")
     if best not in CLASS_KINDS:
         return
     if not labelled:
-        raise InputError(
-            f"eval.best = {best!r} compares classes, but model.num_classes = {config.model.num_classes}, or the real"
-            " images have other classes: use 'frechet'."
-        )
+        classes = f"model.num_classes = {config.model.num_classes}"
+        raise _best_error(best, f"compares classes, but {classes}, or the real images have other classes")
     if real.labels is None:  # known once they are read
         return
     labels = real.labels[random_order(real, count)]
     if best == "label_accuracy" and not label_accuracy_is_known(labels):
-        raise InputError(
-            f"eval.best = {best!r} needs at least {FEWEST_OF_A_CLASS} real images of each class, but a class has fewer"
-            f" among the {count:,} that are used: use 'frechet', or more real images."
-        )
+        wrong = f"needs at least {FEWEST_OF_A_CLASS} real images of each class, but a class has fewer among the"
+        raise _best_error(best, f"{wrong} {count:,} that are used", "more real images")
     classes = config.model.num_classes
     of_class = np.bincount(labels, minlength=classes)
     if config.data.class_sampling == "uniform":
         of_class = np.minimum(of_class, np.bincount(np.arange(settings.num_samples) % classes, minlength=classes))
     if best == "intra_class_frechet" and of_class.max() < FEWEST_WITHIN_A_CLASS:
-        raise InputError(
-            f"eval.best = {best!r} needs a class with at least {FEWEST_WITHIN_A_CLASS} real and as many generated"
-            " images: use 'frechet', or raise eval.num_samples and eval.num_real."
-        )
+        wrong = f"needs a class with at least {FEWEST_WITHIN_A_CLASS} real and as many generated images"
+        raise _best_error(best, wrong, "raise eval.num_samples and eval.num_real")
+
+
+def _best_error(best: str, problem: str, otherwise: str = "") -> InputError:
+    remedy = f"use 'frechet', or {otherwise}" if otherwise else "use 'frechet'"
+    return InputError(problem, field="eval.best", value=best, remedy=remedy)
 
 
 class Evaluator:
@@ -224,16 +225,15 @@ def check_evaluation(config: ConfigDict) -> None:
     try:
         check_extractor(settings.features, settings.resize)
     except InputError as error:
-        raise InputError(f"config.eval: {error}") from error
+        raise error.renamed(f"eval.{error.field}") from error
     if settings.best not in KINDS:
-        raise InputError(f"eval.best = {settings.best!r} is unknown: choose from {', '.join(KINDS)}.")
+        raise InputError("is unknown", field="eval.best", value=settings.best, remedy=f"choose from {', '.join(KINDS)}")
     needed = {"spatial_frechet": ("inception2015",), "inception_score": ("inception2015", *CLASSIFIERS)}
     if settings.features.removesuffix(":2048") not in needed.get(settings.best, NAMES):
-        raise InputError(
-            f"eval.best = {settings.best!r} cannot be measured with {settings.features}: use 'frechet', or"
-            " eval.features='inception2015'."
-        )
+        wrong = f"cannot be measured with {settings.features}"
+        raise _best_error(settings.best, wrong, "eval.features='inception2015'")
+    few = "is too few to compare"
     if settings.num_real == 1:
-        raise InputError("eval.num_real = 1 is too few to compare: use thousands, or 0 for all.")
+        raise InputError(few, field="eval.num_real", value=1, remedy="use thousands, or 0 for all")
     if settings.num_samples < 2:
-        raise InputError(f"eval.num_samples = {settings.num_samples} is too few to compare: use thousands.")
+        raise InputError(few, field="eval.num_samples", value=settings.num_samples, remedy="use thousands")

@@ -85,8 +85,10 @@ def validate_config(config: ConfigDict) -> None:
     build_step_config(config)
     if config.model.num_classes < -1:
         raise InputError(
-            f"model.num_classes = {config.model.num_classes} is impossible: give the number of classes,"
-            " 0 for an unconditional model, or -1 for as many as the data set has."
+            "is impossible",
+            field="model.num_classes",
+            value=config.model.num_classes,
+            remedy="give the number of classes, 0 for an unconditional model, or -1 for as many as the data set has",
         )
     check_evaluation(config)
     _check_divisibility(config, jax.device_count())
@@ -103,10 +105,10 @@ def _check_fields(config: ConfigDict) -> None:
     known, given = set(flat_fields(default_config())), set(flat_fields(config))
     for field in sorted(given - known):
         if field in CONFIG_FIELDS:
-            raise InputError(f"{field} has another name: set {CONFIG_FIELDS[field]} instead.")
-        raise InputError(f"{field} is unknown: sagan_jax/config.py lists all fields.")
+            raise InputError("has another name", field=field, remedy=f"set {CONFIG_FIELDS[field]} instead")
+        raise InputError("is unknown", field=field, remedy="sagan_jax/config.py lists all fields")
     for field in sorted(known - given):
-        raise InputError(f"{field} is missing: start from sagan_jax.config.default_config().")
+        raise InputError("is missing", field=field, remedy="start from sagan_jax.config.default_config()")
 
 
 def _check_ranges(config: ConfigDict) -> None:
@@ -118,31 +120,29 @@ def _check_ranges(config: ConfigDict) -> None:
         (FRACTIONS, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
     ):
         for field in fields:
-            value = values[field]
-            if not allowed(value):
-                raise InputError(f"{field} = {value} is out of range: it must be {right}.")
+            if not allowed(values[field]):
+                raise InputError("is out of range", field=field, value=values[field], remedy=f"it must be {right}")
 
 
 def _check_choices(config: ConfigDict) -> None:
     values = flat_fields(config)
     for field, choices in CHOICES.items():
         if values[field] not in choices:
-            raise InputError(f"{field} = {values[field]!r} is unknown: choose from {', '.join(choices)}.")
+            remedy = f"choose from {', '.join(choices)}"
+            raise InputError("is unknown", field=field, value=values[field], remedy=remedy)
 
 
 def _check_divisibility(config: ConfigDict, devices: int) -> None:
     if devices % config.mesh.fsdp:
-        raise InputError(f"mesh.fsdp = {config.mesh.fsdp} does not divide the {devices} devices: use 1, or a divisor.")
+        wrong = f"does not divide the {devices} devices"
+        raise InputError(wrong, field="mesh.fsdp", value=config.mesh.fsdp, remedy="use 1, or a divisor")
     batch, pieces = config.train.batch_size, config.train.accumulation_steps
     if batch % (devices * pieces):
         unit = devices * pieces
         near = max(unit, round(batch / unit) * unit)
-        raise InputError(
-            f"train.batch_size = {batch} is not divisible by {devices} devices times {pieces} accumulation steps"
-            f" = {unit}: use a multiple of it, such as {near}."
-        )
+        wrong = f"is not divisible by {devices} devices times {pieces} accumulation steps = {unit}"
+        remedy = f"use a multiple of it, such as {near}"
+        raise InputError(wrong, field="train.batch_size", value=batch, remedy=remedy)
     if config.sampling.batch_size % devices:
-        raise InputError(
-            f"sampling.batch_size = {config.sampling.batch_size} is not divisible by the {devices} devices:"
-            f" use a multiple of {devices}."
-        )
+        wrong, remedy = f"is not divisible by the {devices} devices", f"use a multiple of {devices}"
+        raise InputError(wrong, field="sampling.batch_size", value=config.sampling.batch_size, remedy=remedy)

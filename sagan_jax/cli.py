@@ -1,0 +1,182 @@
+"""What the command-line programs share, and `sagan-jax`, which starts them by name."""
+
+import argparse
+import ast
+import contextlib
+import functools
+import importlib
+import importlib.util
+import io
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from absl import logging as absl_logging
+
+from sagan_jax import __version__
+from sagan_jax.errors import (
+    BAD_INPUT,
+    DIVERGED,
+    FAILED,
+    INTERRUPTED,
+    RUN_AGAIN,
+    DivergedError,
+    FailedError,
+    InputError,
+    StoppedError,
+)
+
+PROGRAMS = {  # and the modules of this package that hold them
+    "train": "main",
+    "prepare": "prepare",
+    "evaluate": "evaluate",
+    "sample": "sample",
+    "explore": "explore",
+    "export": "export",
+    "report": "report",
+}
+WRITERS = ("orbax", "tensorstore", "clu")  # write a run's files; what fails there is raised, and the run reports it
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs `sagan-jax PROGRAM FLAGS`; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in PROGRAMS:
+        return importlib.import_module(f"sagan_jax.{PROGRAMS[arguments[0]]}").main(arguments[1:])
+    parser = _Parser(prog="sagan-jax", description="Self-attention GANs, one program for each task.")
+    parser.add_argument("--version", action="version", version=f"sagan_jax {__version__}")
+    programs = parser.add_subparsers(title="programs", metavar="PROGRAM")
+    for name, module in PROGRAMS.items():
+        docstring = ast.get_docstring(ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")))
+        programs.add_parser(name, help=_summary(docstring).partition(":")[0].rstrip(".") + ".")
+    parser.parse_args(arguments)
+    parser.print_help()
+    return 0
+
+
+def program_parser(program: str, docstring: str | None) -> argparse.ArgumentParser:
+    """Returns an empty parser of flags, whose errors are one sentence and exit status 2.
+
+    Args:
+      program: one of PROGRAMS.
+      docstring: of its module; the first line describes it.
+    """
+    started_by_name = Path(sys.argv[0]).stem == "sagan-jax"
+    prog = f"sagan-jax {program}" if started_by_name else f"python -m sagan_jax.{PROGRAMS[program]}"
+    return _Parser(prog=prog, description=_summary(docstring), allow_abbrev=False)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def _summary(docstring: str | None) -> str:
+    return (docstring or "").partition("\n")[0]
+
+
+def add_process_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that are the arguments of `runtime.processes.join_processes`."""
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
+    parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    parser.add_argument("--process", type=int, metavar="I", help="which one this is, from 0 on")
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Returns the argparse type of whole numbers in a range, both ends included."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
+            wanted = f"from {least} " + ("on" if most is None else f"to {most:,}")
+            raise argparse.ArgumentTypeError(f"{text} is not a number {wanted}")
+        return int(text)
+
+    return parse
+
+
+def positive_number(text: str) -> float:
+    """Parses a number greater than 0; an argparse type."""
+    with contextlib.suppress(ValueError):
+        if float(text) > 0:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text} is not a number greater than 0")
+
+
+def run(program: Callable[[], None]) -> int:
+    """Calls a program; returns 0, or another of the statuses in errors.py after one sentence on standard error."""
+    quiet_libraries()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
+    try:
+        program()
+    except InputError as error:
+        return _ended(f"error: {error}", BAD_INPUT)
+    except DivergedError as error:
+        return _ended(f"error: {error}", DIVERGED)
+    except FailedError as error:
+        return _ended(f"error: {error}", FAILED)
+    except StoppedError as error:
+        return _ended(str(error), RUN_AGAIN)
+    except KeyboardInterrupt:
+        return _ended("\nstopped at once: run the same command again to go on", INTERRUPTED)
+    return 0
+
+
+def run_on_devices(program: Callable[[], None]) -> int:
+    """Does what `run` does for a program that compiles: its compiled programs are kept, and it may be one of several.
+
+    JAX is imported here, so that flags are parsed, and help is shown, without it.
+    """
+    from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+    from sagan_jax.runtime.processes import run_to_the_end
+
+    keep_compiled_programs()
+    return run_to_the_end(lambda: run(program))
+
+
+def quiet_libraries() -> None:
+    """Drops what WRITERS log, for the rest of the process; all else is shown, such as JAX's hint at an unused GPU."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(is_shown)
+    sys.unraisablehook = show_unraisable
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads and writes files, and would announce it
+
+
+def is_shown(record: logging.LogRecord) -> bool:
+    """Returns whether a log record is shown: at absl's verbosity 0 all, otherwise those that WRITERS do not cause."""
+    if absl_logging.get_verbosity() >= absl_logging.INFO:
+        return True
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name == "asyncio" and error is not None and error.__traceback__ is None:
+        return False  # set by native code: of TensorStore's writes, Orbax awaits only the first that fails
+    frames = traceback.walk_tb(error.__traceback__ if error else None)
+    files = [record.pathname, *(frame.f_code.co_filename for frame, _ in frames)]
+    return not any(file.startswith(_folders_of_writers()) for file in files)
+
+
+@functools.cache
+def _folders_of_writers() -> tuple[str, ...]:
+    specs = [importlib.util.find_spec(name) for name in WRITERS]
+    return tuple(folder + os.sep for spec in specs if spec for folder in spec.submodule_search_locations or ())
+
+
+def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Prints an exception that could not be raised, unless it is TensorStore's about a save that was given up.
+
+    TensorStore's threads then find Orbax's event loop closed. They call asyncio from native code: no other Python code
+    is in the traceback.
+    """
+    begin = unraisable.exc_traceback
+    called_by_native_code = begin is not None and begin.tb_frame.f_globals.get("__name__") == "asyncio.base_events"
+    if not (called_by_native_code and str(unraisable.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(unraisable)
+
+
+def _ended(text: str, status: int) -> int:
+    print(text, file=sys.stderr)
+    return status
