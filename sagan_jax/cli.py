@@ -132,11 +132,11 @@ def run_on_devices(program: Callable[[], None]) -> int:
 
     JAX is imported here, so that flags are parsed, and help is shown, without it.
     """
-    from sagan_jax.runtime.compilation_cache import keep_compiled_programs
-    from sagan_jax.runtime.processes import run_to_the_end
+    from sagan_jax.runtime.compilation_cache import enable_compilation_cache
+    from sagan_jax.runtime.processes import run_program
 
-    keep_compiled_programs()
-    return run_to_the_end(lambda: run(program))
+    enable_compilation_cache()
+    return run_program(lambda: run(program))
 
 
 def quiet_libraries() -> None:

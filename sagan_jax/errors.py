@@ -65,7 +65,7 @@ class StoppedError(BaseException):
 
 
 @contextlib.contextmanager
-def files_as_given() -> Iterator[None]:
+def os_errors_as_input_errors() -> Iterator[None]:
     """Raises InputError for every OSError within: for programs whose files are all named by the user."""
     try:
         yield

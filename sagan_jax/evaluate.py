@@ -27,7 +27,7 @@ from sagan_jax.cli import (
 )
 from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource
-from sagan_jax.errors import InputError, files_as_given
+from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.evaluation.comparison import (
     SHOWN_SAMPLES,
     Generated,
@@ -46,7 +46,7 @@ from sagan_jax.features.resizing import RESIZES
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.processes import is_host0, join_processes
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
+from sagan_jax.runtime.storage import is_remote, sha256_of, write_atomic
 from sagan_jax.training.evaluation import evaluation_file, generated_images
 from sagan_jax.training.trained import NEWEST, open_trained, run_config
 
@@ -127,7 +127,7 @@ class Subject(NamedTuple):
     real: str
 
 
-@files_as_given()
+@os_errors_as_input_errors()
 def evaluate(flags: argparse.Namespace) -> None:
     """Compares what the flags name, prints the scores and writes them."""
     mesh = make_mesh()
@@ -150,7 +150,7 @@ def evaluate(flags: argparse.Namespace) -> None:
     sheet = neighbour_sheet(real, fake, images[:SHOWN_SAMPLES], extractor.name)
     if sheet is not None and is_host0():
         picture = subject.result.with_suffix(".png")
-        write_whole(picture, encoded_png(sheet))
+        write_atomic(picture, encoded_png(sheet))
         print(f"look at {picture}: are samples copies of real images?")
 
 

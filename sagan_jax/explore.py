@@ -12,7 +12,7 @@ import sys
 from etils import epath
 
 from sagan_jax.cli import program_parser, run_on_devices
-from sagan_jax.errors import InputError, files_as_given
+from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.sharding import make_mesh
 
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run_on_devices(lambda: explore(flags))
 
 
-@files_as_given()
+@os_errors_as_input_errors()
 def explore(flags: argparse.Namespace) -> None:
     """Opens the model, serves the page, and waits until Ctrl-C."""
     try:

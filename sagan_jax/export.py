@@ -18,14 +18,14 @@ from etils import epath
 from jax.sharding import Mesh
 
 from sagan_jax.cli import program_parser, run_on_devices
-from sagan_jax.errors import FailedError, InputError, files_as_given
+from sagan_jax.errors import FailedError, InputError, os_errors_as_input_errors
 from sagan_jax.layouts.imported import discriminator_prefix, import_model
 from sagan_jax.layouts.names import LAYOUTS
 from sagan_jax.loading import CALL_SIZE
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.portable.folder import CARD, PRECISIONS, PROGRAM, load_model, save_model
 from sagan_jax.portable.program import run_program
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.model import Model
 from sagan_jax.weights.files import read_weights
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run_on_devices(lambda: export(flags))
 
 
-@files_as_given()
+@os_errors_as_input_errors()
 def export(flags: argparse.Namespace) -> None:
     """Writes the folder, reads it again, and compares."""
     mesh, folder = make_mesh(), epath.Path(flags.out).expanduser()
@@ -123,7 +123,7 @@ def class_names(file: str) -> tuple[str, ...]:
 
 def largest_difference(model: Model, written: Model, folder: epath.Path, *, with_program: bool) -> float:
     """Returns it for the images of the model, of the weights as they were written, and of the program."""
-    latents = model.sampler.fixed_latents(CHECKED, stream(0, "samples"))
+    latents = model.sampler.fixed_latents(CHECKED, stream_key(0, "samples"))
     labels = np.arange(CHECKED, dtype=np.int32) % max(1, model.card.num_classes)
     generator = model.card.build_generator()
     expected, found = (

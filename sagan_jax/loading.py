@@ -4,7 +4,7 @@ from pathlib import Path
 
 from etils import epath
 
-from sagan_jax.errors import InputError, files_as_given
+from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.portable.folder import CARD, load_model
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.model import Model
@@ -30,7 +30,7 @@ def load(name_or_path: epath.PathLike, *, checkpoint: str | int = NEWEST, networ
     Example:
       images = sagan_jax.load("digits").sample(["3", "7"], num=16)  # [16, 16, 16, 3] uint8
     """
-    with files_as_given():
+    with os_errors_as_input_errors():
         mesh, folder = make_mesh(), model_folder(name_or_path)
         call_size = CALL_SIZE * mesh.devices.size
         if (folder / CARD).exists():

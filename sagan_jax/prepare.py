@@ -13,7 +13,7 @@ from etils import epath
 from sagan_jax.cli import program_parser, run, whole_number
 from sagan_jax.data.manifest import read_manifest
 from sagan_jax.data.resize import CROPS, FILTERS
-from sagan_jax.errors import files_as_given
+from sagan_jax.errors import os_errors_as_input_errors
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
 from sagan_jax.runtime.storage import is_remote
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run(lambda: inspect(flags.inspect) if flags.inspect is not None else prepare(flags))
 
 
-@files_as_given()
+@os_errors_as_input_errors()
 def prepare(flags: argparse.Namespace) -> None:
     """Makes the data set and shows what is in it."""
     max_skipped = flags.max_skipped if flags.on_error == "skip" else None
@@ -99,7 +99,7 @@ def prepare(flags: argparse.Namespace) -> None:
     print(f"train with: --config.data.source=prepared:{flags.out} --config.data.resolution={flags.resolution}")
 
 
-@files_as_given()
+@os_errors_as_input_errors()
 def inspect(path: str) -> None:
     """Verifies the data set and shows what is in it."""
     folder = epath.Path(path).expanduser()

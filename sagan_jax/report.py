@@ -8,9 +8,9 @@ import sys
 from etils import epath
 
 from sagan_jax.cli import program_parser, run
-from sagan_jax.errors import files_as_given
+from sagan_jax.errors import os_errors_as_input_errors
 from sagan_jax.reporting.page import report_page
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,10 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
     return run(lambda: write_report(workdir, out))
 
 
-@files_as_given()
+@os_errors_as_input_errors()
 def write_report(workdir: epath.Path, out: epath.Path) -> None:
     """Writes the page and prints its path."""
-    write_whole(out, report_page(workdir).encode())
+    write_atomic(out, report_page(workdir).encode())
     print(f"open {out}")
 
 

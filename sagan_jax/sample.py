@@ -14,11 +14,11 @@ import numpy as np
 from etils import epath
 
 from sagan_jax.cli import positive_number, program_parser, run_on_devices, whole_number
-from sagan_jax.errors import InputError, files_as_given
+from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 from sagan_jax.sampling.interpolation import interpolate_classes, interpolate_latents
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.output import (
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     return run_on_devices(lambda: sample(flags))
 
 
-@files_as_given()
+@os_errors_as_input_errors()
 def sample(flags: argparse.Namespace) -> None:
     """Makes what the flags ask for, and prints where it is."""
     model = open_named_model(flags, make_mesh(), with_discriminator=flags.attention)
@@ -97,7 +97,7 @@ def sample(flags: argparse.Namespace) -> None:
         print_paths([flags.npz])
     else:
         files = write_images(model, latents, labels, folder / "images")
-        write_whole(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
+        write_atomic(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
         print_paths([files[0], *([f"... {len(files):,} files"] if len(files) > 1 else []), folder / "sheet.png"])
     if flags.attention:
         shown = min(number, ATTENTION_IMAGES)

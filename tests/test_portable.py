@@ -20,7 +20,7 @@ from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.scores import Score
 from sagan_jax.portable.folder import load_model, save_model
 from sagan_jax.renamed import KEYS
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.card import card_from_json, card_to_json
 from sagan_jax.training.evaluation import evaluation_file
@@ -50,7 +50,7 @@ def live_images(tiny_run, latents, labels):
 
 
 def inputs(count):
-    latents = np.asarray(jax.random.normal(stream(3, "test"), (count, 8)))
+    latents = np.asarray(jax.random.normal(stream_key(3, "test"), (count, 8)))
     return latents, np.arange(count, dtype=np.int32) % 10
 
 

@@ -23,7 +23,7 @@ from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.frechet import Statistics
 from sagan_jax.metrics.moments import Moments
 from sagan_jax.runtime.processes import all_hosts, is_host0
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 
 FORMAT = 1  # to be raised when the same images give other features, or when the files change
 
@@ -135,14 +135,14 @@ def _publish(partial: Path, folder: Path, features: FeatureSet, identity: str) -
     """Completes the folder `partial` and renames it to `folder`, so that this is complete or absent."""
     buffer = io.BytesIO()
     np.save(buffer, features.labels)
-    write_whole(partial / "labels.npy", buffer.getvalue())
+    write_atomic(partial / "labels.npy", buffer.getvalue())
     moments = {"mean": features.moments.mean, "scatter": features.moments.scatter}
     if features.spatial is not None:
         moments |= {"spatial_mean": features.spatial.mean, "spatial_scatter": features.spatial.scatter}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **moments)
-    write_whole(partial / "moments.npz", buffer.getvalue())
-    write_whole(partial / "about.json", identity.encode())
+    write_atomic(partial / "moments.npz", buffer.getvalue())
+    write_atomic(partial / "about.json", identity.encode())
     if not folder.exists():  # another process may have been faster
         partial.rename(folder)
 

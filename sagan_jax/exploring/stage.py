@@ -14,7 +14,7 @@ from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 from sagan_jax.exploring.choice import NO_TRUNCATION, Choice
 from sagan_jax.exploring.scene import AttentionLayer, Scene
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.sampling.interpolation import mixed_classes, slerp
 from sagan_jax.sampling.model import Model
 
@@ -85,7 +85,7 @@ class Stage:
     def _latent(self, seed: int, truncation: float) -> np.ndarray:
         """Returns the latent [1, Z] of the first image that `sagan_jax.sample` makes of a seed."""
         limit = math.inf if truncation >= NO_TRUNCATION else truncation
-        return self.model.sampler.fixed_latents(1, stream(seed, "samples"), limit)
+        return self.model.sampler.fixed_latents(1, stream_key(seed, "samples"), limit)
 
     def _discriminate(self, image: np.ndarray, label: int, other_label: int = 0, mix: float = 0.0) -> Scene:
         """Scores an image as a mixture of two classes, in which the logit is linear; attention depends on no class."""

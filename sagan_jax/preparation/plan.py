@@ -10,7 +10,7 @@ from etils import epath
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.data.manifest import MANIFEST, UNFINISHED, read_manifest
 from sagan_jax.errors import InputError
-from sagan_jax.runtime.storage import remove_partial, write_whole
+from sagan_jax.runtime.storage import remove_partial, write_atomic
 
 SHARD_BYTES = 128 << 20  # within the limits below
 MIN_SHARDS = 16  # so that all cores have work, and an interruption loses little
@@ -99,7 +99,7 @@ def claim(out: epath.Path, plan: Plan) -> bool:
         raise InputError(wrong, field="--out", value=out, remedy="choose a new folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(out / UNFINISHED, (json.dumps(settings, indent=1) + "\n").encode())
+        write_atomic(out / UNFINISHED, (json.dumps(settings, indent=1) + "\n").encode())
     except OSError as error:
         wrong = f"cannot be written to ({error.strerror or error})"
         raise InputError(wrong, field="--out", value=out, remedy="choose another") from error

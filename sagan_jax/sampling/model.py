@@ -16,7 +16,7 @@ from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.runtime.image_counter import ImageCounter
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.sampling.attention import AttentionMaps, attention_of
 from sagan_jax.sampling.card import Card, Classes
 from sagan_jax.sampling.sampler import Sampler, Tree, sown_weights
@@ -138,7 +138,7 @@ class Model:
         seed = _whole("seed", seed, 0, MOST_SEED)
         if isinstance(truncation, str) or not truncation > 0:
             raise InputError(f"truncation = {truncation!r} must be a number greater than 0.")
-        return self.sampler.fixed_latents(num, stream(seed, "samples"), truncation), np.resize(labels, num)
+        return self.sampler.fixed_latents(num, stream_key(seed, "samples"), truncation), np.resize(labels, num)
 
     def batches(self, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
         """Yields images [n, H, W, 3] uint8 of latents [N, Z] and labels [N] call by call, and prints the progress."""

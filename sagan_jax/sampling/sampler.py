@@ -17,7 +17,7 @@ from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import image_sharding, put_global, replicated, shard_batch
 
 Tree = Any  # nested dicts of arrays
@@ -68,7 +68,7 @@ class Sampler:
           params: weights to sample with.
           seed: of the latents for which the moments are measured.
         """
-        keys = jax.random.split(stream(seed, "standing statistics"), self.standing_batches)
+        keys = jax.random.split(stream_key(seed, "standing statistics"), self.standing_batches)
         with _one_at_a_time:
             variables = {"params": self._normalize(params)}
             moments = [jax.block_until_ready(self._moments(variables, key)) for key in keys]

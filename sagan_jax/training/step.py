@@ -10,7 +10,7 @@ import optax
 from sagan_jax.data.batch import Batch, random_flip, to_signed_float
 from sagan_jax.models.conditional_norm import COLLECTION as BATCH_STATS
 from sagan_jax.models.spectral_norm import COLLECTION as SPECTRAL_STATS
-from sagan_jax.runtime.randomness import named
+from sagan_jax.runtime.randomness import fold_in_name
 from sagan_jax.training.losses import PenaltyInputs
 from sagan_jax.training.state import NetworkState, TrainState, Tree, attention_gammas
 from sagan_jax.training.step_config import TrainStepConfig
@@ -36,7 +36,7 @@ def train_step(
     """
     key = jax.random.fold_in(key, state.step)
     updates, batch_size = batch.labels.shape
-    update_keys = jax.random.split(named(key, "discriminator"), updates)
+    update_keys = jax.random.split(fold_in_name(key, "discriminator"), updates)
     real_keys, latents_keys = jax.vmap(jax.random.split, out_axes=1)(update_keys)
     fake = generate(step_config, state.generator, batch_size, latents_keys)
 
@@ -51,7 +51,7 @@ def train_step(
 
     last_real = Batch(real_images(step_config, batch.images[-1], real_keys[-1]), batch.labels[-1])
     generator, generator_metrics = generator_update(
-        step_config, state.generator, discriminator, last_real, named(key, "generator"), state.step
+        step_config, state.generator, discriminator, last_real, fold_in_name(key, "generator"), state.step
     )
 
     step = state.step + 1
@@ -86,7 +86,7 @@ def real_images(step_config: TrainStepConfig, images: Any, key: jax.Array) -> ja
 
 def image_keys(step_config: TrainStepConfig, batch_size: int, key: jax.Array) -> jax.Array:
     """Makes the keys [B, 2] of the augmentation of the real and the generated images of a discriminator update."""
-    return step_config.shard_batch(jax.random.split(named(key, "augmentation"), (batch_size, 2)))
+    return step_config.shard_batch(jax.random.split(fold_in_name(key, "augmentation"), (batch_size, 2)))
 
 
 def discriminator_update(
@@ -196,7 +196,7 @@ def generator_update(
         stats = (updated.get(BATCH_STATS, {}), updated.get(SPECTRAL_STATS, {}))
         return total, Outputs(metrics | penalties, *stats)
 
-    fake_keys = jax.random.split(named(key, "augmentation"), batch_size)
+    fake_keys = jax.random.split(fold_in_name(key, "augmentation"), batch_size)
     drawn = step_config.shard_batch((*step_config.prior.draw(batch_size, key), fake_keys))
     pieces = (*drawn, *real, penalty_keys(step_config, batch_size, key))
     return update_network(step_config, "g", network, step_config.optimizers.generator, loss_of, pieces)
@@ -204,7 +204,7 @@ def generator_update(
 
 def penalty_keys(step_config: TrainStepConfig, batch_size: int, key: jax.Array) -> jax.Array:
     """Makes keys [B], of which the penalties on a piece of the batch take the first."""
-    return step_config.shard_batch(jax.random.split(named(key, "penalties"), batch_size))
+    return step_config.shard_batch(jax.random.split(fold_in_name(key, "penalties"), batch_size))
 
 
 def interleave(first: jax.Array, second: jax.Array) -> jax.Array:
