@@ -51,7 +51,7 @@ def exit_status(program: Callable[[], None]) -> int:
 
 
 @contextlib.contextmanager
-def files_as_given() -> Iterator[None]:
+def os_errors_as_input_errors() -> Iterator[None]:
     """Within it every file is one that the user named: those that cannot be read or written raise InputError."""
     try:
         yield

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource
-from sagan_jax.errors import InputError, exit_status, files_as_given
+from sagan_jax.errors import InputError, exit_status, os_errors_as_input_errors
 from sagan_jax.evaluation.comparison import (
     SHOWN_SAMPLES,
     Generated,
@@ -37,11 +37,11 @@ from sagan_jax.evaluation.record import result_name
 from sagan_jax.evaluation.reference import read_statistics
 from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+from sagan_jax.runtime.compilation_cache import enable_compilation_cache
 from sagan_jax.runtime.pictures import encoded_png
-from sagan_jax.runtime.processes import add_process_flags, is_host0, join_processes, run_to_the_end
+from sagan_jax.runtime.processes import add_process_flags, is_host0, join_processes, run_program
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
+from sagan_jax.runtime.storage import is_remote, sha256_of, write_atomic
 from sagan_jax.training.evaluation import evaluation_file, generated_images
 from sagan_jax.training.trained import NEWEST, open_trained, run_config
 
@@ -98,14 +98,14 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    keep_compiled_programs()
+    enable_compilation_cache()
 
     def program() -> None:
         join_processes(flags.coordinator, flags.processes, flags.process)
-        with files_as_given():
+        with os_errors_as_input_errors():
             evaluate(flags)
 
-    return run_to_the_end(lambda: exit_status(program))
+    return run_program(lambda: exit_status(program))
 
 
 class Subject(NamedTuple):
@@ -142,7 +142,7 @@ def evaluate(flags: argparse.Namespace) -> None:
     sheet = neighbour_sheet(real, fake, images[:SHOWN_SAMPLES], extractor.name)
     if sheet is not None and is_host0():
         picture = subject.result.with_suffix(".png")
-        write_whole(picture, encoded_png(sheet))
+        write_atomic(picture, encoded_png(sheet))
         print(f"look at {picture}: are samples copies of real images?")
 
 

@@ -14,7 +14,7 @@ from etils import epath
 
 from sagan_jax.errors import InputError, exit_status
 from sagan_jax.model_flags import add_model_flags, open_named_model
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+from sagan_jax.runtime.compilation_cache import enable_compilation_cache
 from sagan_jax.runtime.sharding import make_mesh
 
 LOOPBACK = "127.0.0.1"
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    keep_compiled_programs()
+    enable_compilation_cache()
     return exit_status(lambda: explore(flags))
 
 

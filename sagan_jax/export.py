@@ -19,14 +19,14 @@ from absl import logging
 from etils import epath
 from jax.sharding import Mesh
 
-from sagan_jax.errors import FailedError, InputError, exit_status, files_as_given
+from sagan_jax.errors import FailedError, InputError, exit_status, os_errors_as_input_errors
 from sagan_jax.layouts.imported import discriminator_prefix, import_model
 from sagan_jax.layouts.names import LAYOUTS
 from sagan_jax.model_flags import CALL_SIZE, add_model_flags, open_named_model
 from sagan_jax.portable.folder import CARD, PRECISIONS, PROGRAM, load_model, save_model
 from sagan_jax.portable.program import run_program
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.compilation_cache import enable_compilation_cache
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.model import Model, build_sampler
 from sagan_jax.weights.files import read_weights
@@ -73,10 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    keep_compiled_programs()
+    enable_compilation_cache()
 
     def program() -> None:
-        with files_as_given():
+        with os_errors_as_input_errors():
             export(flags)
 
     return exit_status(program)
@@ -133,7 +133,7 @@ def class_names(file: str) -> tuple[str, ...]:
 
 def largest_difference(model: Model, written: Model, folder: epath.Path, *, with_program: bool) -> float:
     """Between images of the model, of the weights as they were written, and of the program."""
-    latents = model.sampler.fixed_latents(CHECKED, stream(0, "samples"))
+    latents = model.sampler.fixed_latents(CHECKED, stream_key(0, "samples"))
     labels = np.arange(CHECKED, dtype=np.int32) % max(1, model.card.num_classes)
     generator = model.card.build_generator()
     expected, found = (

@@ -31,16 +31,16 @@ def main(argv: list[str]) -> int:
     """Runs the experiment that the flags name; returns the exit status."""
     if not flags.FLAGS["verbosity"].present:
         _quiet_libraries()
-    from sagan_jax.runtime.processes import run_to_the_end
+    from sagan_jax.runtime.processes import run_program
 
-    return run_to_the_end(lambda: exit_status(functools.partial(_train, argv)))
+    return run_program(lambda: exit_status(functools.partial(_train, argv)))
 
 
 def _train(argv: list[str]) -> None:
-    from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+    from sagan_jax.runtime.compilation_cache import enable_compilation_cache
     from sagan_jax.runtime.processes import join_processes
 
-    keep_compiled_programs()
+    enable_compilation_cache()
     if len(argv) > 1:
         raise InputError(f"{argv[1]!r} is not a flag: write --config=FILE, --workdir=PATH or --config.FIELD=VALUE.")
     config = load_config()

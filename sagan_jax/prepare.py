@@ -14,7 +14,7 @@ from etils import epath
 
 from sagan_jax.data.manifest import read_manifest
 from sagan_jax.data.resize import CROPS, FILTERS
-from sagan_jax.errors import exit_status, files_as_given
+from sagan_jax.errors import exit_status, os_errors_as_input_errors
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
 from sagan_jax.runtime.storage import is_remote
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
 
     def program() -> None:
-        with files_as_given():
+        with os_errors_as_input_errors():
             inspect(flags.inspect) if flags.inspect is not None else prepare(flags)
 
     return exit_status(program)

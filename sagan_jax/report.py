@@ -8,9 +8,9 @@ import sys
 
 from etils import epath
 
-from sagan_jax.errors import exit_status, files_as_given
+from sagan_jax.errors import exit_status, os_errors_as_input_errors
 from sagan_jax.reporting.page import report_page
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def write_report(workdir: epath.Path, out: epath.Path) -> None:
     """Writes the page and says where it is."""
-    with files_as_given():
-        write_whole(out, report_page(workdir).encode())
+    with os_errors_as_input_errors():
+        write_atomic(out, report_page(workdir).encode())
     print(f"open {out}")
 
 

@@ -15,13 +15,13 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from sagan_jax.errors import InputError, exit_status, files_as_given
+from sagan_jax.errors import InputError, exit_status, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+from sagan_jax.runtime.compilation_cache import enable_compilation_cache
 from sagan_jax.runtime.pictures import encoded_png
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 from sagan_jax.sampling.archive import write_archive
 from sagan_jax.sampling.classes import asked_labels
 from sagan_jax.sampling.interpolation import between_classes, between_latents
@@ -72,10 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
     flags = parse_arguments(arguments)
     logging.set_verbosity(logging.ERROR)  # Orbax tells of every file, and warns that it may only read
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    keep_compiled_programs()
+    enable_compilation_cache()
 
     def program() -> None:
-        with files_as_given():
+        with os_errors_as_input_errors():
             sample(flags)
 
     return exit_status(program)
@@ -87,7 +87,7 @@ def sample(flags: argparse.Namespace) -> None:
     card = model.card
     classes = np.asarray(asked_labels(flags.classes, card.class_names if card.num_classes else ()), np.int32)
     number = flags.num or (WAYPOINTS if flags.interpolate else 64)
-    latents = model.sampler.fixed_latents(number, stream(flags.seed, "samples"), flags.truncation)
+    latents = model.sampler.fixed_latents(number, stream_key(flags.seed, "samples"), flags.truncation)
     folder = epath.Path(flags.out).expanduser() if flags.out else next_folder(epath.Path(OUT))
     if flags.attention or not flags.npz:
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def sample(flags: argparse.Namespace) -> None:
         said([flags.npz])
     else:
         files = write_images(model, latents, labels, folder / "images")
-        write_whole(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
+        write_atomic(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
         said([files[0], *([f"... {len(files):,} files"] if len(files) > 1 else []), folder / "sheet.png"])
     if flags.attention:
         file, lines = write_attention(model, latents[:ATTENTION_IMAGES], labels[:ATTENTION_IMAGES], title, folder)

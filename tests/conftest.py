@@ -23,7 +23,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 from sagan_jax.data.digits import Digits  # noqa: E402
 from sagan_jax.data.pipeline import Pipeline  # noqa: E402
-from sagan_jax.runtime.randomness import stream  # noqa: E402
+from sagan_jax.runtime.randomness import stream_key  # noqa: E402
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh, to_global  # noqa: E402
 from sagan_jax.training.dispatch import compile_creation, compile_steps  # noqa: E402
 from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
@@ -66,13 +66,13 @@ class Trainer:
         self.create = compile_creation(self.step_config, self.mesh)
 
     def fresh_state(self):
-        return self.create(stream(self.config.seed, "initial weights"))
+        return self.create(stream_key(self.config.seed, "initial weights"))
 
     def batch(self, step):
         return to_global(batch_sharding(self.mesh), self.pipeline.batch_for_step(step))
 
     def run(self, state, steps):
-        key, metrics = stream(self.config.seed, "train"), None
+        key, metrics = stream_key(self.config.seed, "train"), None
         for _ in range(steps):
             state, metrics = self.step(state, None, (self.batch(int(state.step)),), key)
         return state, metrics

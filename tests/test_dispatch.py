@@ -11,7 +11,7 @@ from conftest import Trainer, load_config, tiny_config
 
 from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.checkpoint import Checkpoints, SavedCheckpoints
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.dispatch import call_lengths, compile_creation, compile_steps
 from sagan_jax.training.step import build_step_config
@@ -48,7 +48,7 @@ def gentle_trainer():
 
 @pytest.mark.parametrize("unroll", [True, False], ids=["flat", "scan"])
 def test_several_steps_in_a_call_equal_as_many_calls(gentle_trainer, unroll):
-    trainer, key = gentle_trainer, stream(0, "train")
+    trainer, key = gentle_trainer, stream_key(0, "train")
     start = jax.device_get(trainer.fresh_state())
     expected, expected_metrics = trainer.run(trainer.fresh_state(), 2)
     step_config = dataclasses.replace(trainer.step_config, unroll=unroll)
@@ -72,7 +72,7 @@ def programs():
     found = {}
     for devices in (1, 8):
         trainer = Trainer(config, devices)
-        arguments = (trainer.fresh_state(), None, (trainer.batch(0),), stream(0, "train"))
+        arguments = (trainer.fresh_state(), None, (trainer.batch(0),), stream_key(0, "train"))
         found[devices] = trainer.step.lower(*arguments).compile()
     return found
 

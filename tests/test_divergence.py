@@ -60,7 +60,7 @@ def test_a_run_that_goes_back_takes_other_steps_and_remembers_it(tmp_path, capsy
             config.train.steps = steps
             run, state = prepare(config, tmp_path / name)
             if steps == stops[0] and "back" in name:
-                run.save(0, state, for_sure=True)
+                run.save(0, state, wait=True)
                 state = broken(state, "generator")
             state = train_on(run, state)
             run.close()

@@ -16,7 +16,7 @@ from runs import start_program
 
 from sagan_jax.model_flags import PRETRAINED
 from sagan_jax.portable.folder import load_model
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 
 pytestmark = pytest.mark.slow
@@ -112,7 +112,7 @@ def cells(source):
 
 def attention_of(model, label, seed):
     """Attention rows [64, 16] of the generator's only layer, from the sampler itself."""
-    latents = model.sampler.fixed_latents(1, stream(seed, "samples"))
+    latents = model.sampler.fixed_latents(1, stream_key(seed, "samples"))
     _, found = model.sampler.attention(model.variables, latents, np.array([label]))
     return found["attention_8"][0]
 

@@ -23,7 +23,7 @@ from sagan_jax.exploring.timeline import read_timeline
 from sagan_jax.exploring.upload import read_upload
 from sagan_jax.exploring.view import layers_html, stage_html
 from sagan_jax.exploring.wording import signed, subject
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
@@ -45,7 +45,7 @@ def random_layer(side=8, keys=4, sharpness=3.0):
 def test_a_scene_is_the_image_of_its_seed_with_both_networks_attention(stage):
     scene = stage.generated(Choice(label=4, seed=7))
     model = stage.model
-    latents = model.sampler.fixed_latents(1, stream(7, "samples"))
+    latents = model.sampler.fixed_latents(1, stream_key(7, "samples"))
     images, maps = model.sampler.attention(model.variables, latents, np.array([4]))
     np.testing.assert_array_equal(scene.image, images[0])
     generator, discriminator = scene.layers

@@ -168,7 +168,7 @@ def test_a_best_state_that_cannot_be_kept_does_not_stop_the_run(tmp_path, capsys
 def test_samples_are_not_made_of_a_damaged_checkpoint(tmp_path):
     config = config_for(1)
     run, state = prepare(config, tmp_path)
-    run.save(0, state, for_sure=True)
+    run.save(0, state, wait=True)
     run.close()
     assert open_trained(str(tmp_path), "newest", make_mesh()).card.step == 0
     flip_a_byte(tmp_path / "checkpoints" / "0")
@@ -226,8 +226,8 @@ def test_the_watchdog_ends_a_process_that_hangs_and_says_where():
         "with Watchdog(1.0) as watchdog:\n"
         "    time.sleep(2.5)  # before the first sign it is patient\n"
         "    with watchdog.steps():\n"
-        "        for _ in range(4): watchdog.sign_of_life(); time.sleep(0.5)\n"
-        "    time.sleep(2.5); watchdog.sign_of_life()\n"
+        "        for _ in range(4): watchdog.heartbeat(); time.sleep(0.5)\n"
+        "    time.sleep(2.5); watchdog.heartbeat()\n"
         "    print('still here', flush=True); stuck()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

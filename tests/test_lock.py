@@ -29,11 +29,11 @@ def bucket_folder(tmp_path, monkeypatch):
 
 def test_a_lock_in_a_bucket_is_kept_fresh_and_outlives_nobody(bucket_folder):
     file = bucket_folder / lock.LOCK_FILE
-    with lock.alone(bucket_folder), pytest.raises(InputError, match="is in use by another run .process"):
-        lock.alone(bucket_folder).__enter__()
+    with lock.workdir_lock(bucket_folder), pytest.raises(InputError, match="is in use by another run .process"):
+        lock.workdir_lock(bucket_folder).__enter__()
     assert not file.exists()
     file.write_text('{"owner": "a run that was killed"}')
-    with lock.alone(bucket_folder):
+    with lock.workdir_lock(bucket_folder):
         assert "killed" not in file.read_text()
         file.unlink()  # with the whole folder, say
         end = time.monotonic() + 20
@@ -51,7 +51,7 @@ def test_of_two_runs_that_begin_at_once_in_a_bucket_one_is_refused(bucket_folder
     def run(number):
         together.wait()
         try:
-            with lock.alone(bucket_folder):
+            with lock.workdir_lock(bucket_folder):
                 inside.append(number)
                 time.sleep(1.0)
         except InputError:
@@ -69,7 +69,7 @@ def test_a_run_whose_bucket_is_taken_by_another_ends(bucket_folder, monkeypatch,
     statuses, file = [], bucket_folder / lock.LOCK_FILE
     monkeypatch.setattr(lock.os, "_exit", statuses.append)
     others = json.dumps({"owner": "process 1 elsewhere", "run": "another", "beat": "1"})
-    with lock.alone(bucket_folder):
+    with lock.workdir_lock(bucket_folder):
         file.write_text(others)
         limit = time.monotonic() + 20
         while not statuses and time.monotonic() < limit:
@@ -85,9 +85,9 @@ def test_a_deleted_folder_is_locked_again(tmp_path, capsys):
     with open_workdir(str(workdir)) as folder:
         run, state = prepare(config_for(1), folder)
         shutil.rmtree(workdir)
-        run.save(1, state, for_sure=True)
+        run.save(1, state, wait=True)
         assert "was deleted: it is made anew" in capsys.readouterr().err
-        with pytest.raises(InputError, match="is in use by another run"), lock.alone(folder):
+        with pytest.raises(InputError, match="is in use by another run"), lock.workdir_lock(folder):
             raise AssertionError("both have it")
         shutil.rmtree(workdir)
         workdir.mkdir()
@@ -96,6 +96,6 @@ def test_a_deleted_folder_is_locked_again(tmp_path, capsys):
             taken.write("process 1 elsewhere")
             taken.flush()
             with pytest.raises(InputError, match="is in use by another run .process 1 elsewhere"):
-                run.save(2, state, for_sure=True)
+                run.save(2, state, wait=True)
         assert not (workdir / "config.json").exists()
         run.close()

@@ -46,7 +46,7 @@ def test_lines_that_are_replaced_wait_as_well(tmp_path, monkeypatch, remote):
         journal.append(line)
     journal.flush()
     with monkeypatch.context() as outage:
-        outage.setattr(journal_module, "write_whole", raising(OutOfReachError("503")))
+        outage.setattr(journal_module, "write_atomic", raising(OutOfReachError("503")))
         journal.replace(["a"])
         journal.append("c")
         journal.flush()
@@ -100,8 +100,8 @@ def test_a_run_outlives_a_file_system_with_errors_of_its_own(tmp_path, monkeypat
     monkeypatch.setattr(journal_module, "is_remote", lambda path: True)
     monkeypatch.setattr(journal_module, "UPLOAD_EVERY", 0.0)
     for module, name in (
-        (journal_module, "write_whole"),
-        (writer_module, "write_whole"),
+        (journal_module, "write_atomic"),
+        (writer_module, "write_atomic"),
         (run_module, "settings_are_there"),
         (checkpoint_module._Manager, "save"),
     ):

@@ -12,7 +12,7 @@ from PIL import Image
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
 from sagan_jax.reporting.curves import panels
-from sagan_jax.runtime.compilation_cache import keep_compiled_programs
+from sagan_jax.runtime.compilation_cache import enable_compilation_cache
 from sagan_jax.runtime.pictures import (
     PAPER,
     POINT_COLORS,
@@ -21,9 +21,9 @@ from sagan_jax.runtime.pictures import (
     layer_caption,
     sample_sheet,
 )
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.runtime.timing import Throughput, duration
+from sagan_jax.runtime.timing import Throughput, format_duration
 from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.loop import train_and_evaluate
@@ -83,7 +83,7 @@ def test_attention_of_both_networks_is_among_the_metrics(tmp_path):
     found = {name: value for row in rows for name, value in row.items() if "entropy" in name or "distance" in name}
     assert found.keys() == {"g_entropy_8", "g_distance_8", "d_entropy_8", "d_distance_8"}
     model = open_trained(str(tmp_path), "newest", make_mesh(), with_discriminator=True)
-    sheet = model.sampler.fixed_latents(2, stream(config.seed, "sheet"))[:1]
+    sheet = model.sampler.fixed_latents(2, stream_key(config.seed, "sheet"))[:1]
     latents, labels = np.repeat(sheet, 4, axis=0), np.arange(4)  # the first column of the sheet
     images, maps = model.sampler.attention(model.variables, latents, labels)
     for name, weights in (("g_entropy_8", maps), ("d_entropy_8", model.discriminate(images, labels)[1])):
@@ -187,7 +187,7 @@ def test_throughput_leaves_out_compilation_and_pauses():
 
 
 def test_duration():
-    assert [duration(s) for s in (61, 3661, 90000)] == ["0:01:01", "1:01:01", "1d 1:00:00"]
+    assert [format_duration(s) for s in (61, 3661, 90000)] == ["0:01:01", "1:01:01", "1d 1:00:00"]
 
 
 def test_compiled_programs_are_kept_where_nothing_else_is_said(tmp_path, monkeypatch):
@@ -195,10 +195,10 @@ def test_compiled_programs_are_kept_where_nothing_else_is_said(tmp_path, monkeyp
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: jax.config.values[name] for name in names}
     try:
-        keep_compiled_programs()
+        enable_compilation_cache()
         assert jax.config.values["jax_compilation_cache_dir"] == before["jax_compilation_cache_dir"]
         jax.config.update("jax_compilation_cache_dir", None)
-        keep_compiled_programs()
+        enable_compilation_cache()
         folder = Path(jax.config.values["jax_compilation_cache_dir"])
         assert folder.parent == tmp_path / ".cache" / "sagan_jax" / "compiled"
     finally:

@@ -19,7 +19,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.evaluation.scores import Score
 from sagan_jax.portable.folder import load_model, save_model
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.training.evaluation import evaluation_file
 from sagan_jax.training.trained import open_trained
@@ -48,7 +48,7 @@ def live_images(tiny_run, latents, labels):
 
 
 def inputs(count):
-    latents = np.asarray(jax.random.normal(stream(3, "test"), (count, 8)))
+    latents = np.asarray(jax.random.normal(stream_key(3, "test"), (count, 8)))
     return latents, np.arange(count, dtype=np.int32) % 10
 
 

@@ -10,7 +10,7 @@ from runs import newest_state
 
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh, replicated
 from sagan_jax.training.continuation import initial_state
 from sagan_jax.training.loop import prepare, train_and_evaluate
@@ -85,8 +85,8 @@ def test_fresh_state_depends_on_the_seed_alone(tmp_path):
     )
     checkpoints.close()
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(second))
-    assert not (stream(0, "train") == stream(1, "train")).all()
-    assert not (stream(0, "train") == stream(0, "sheet")).all()
+    assert not (stream_key(0, "train") == stream_key(1, "train")).all()
+    assert not (stream_key(0, "train") == stream_key(0, "sheet")).all()
 
 
 def test_settings_count_only_once_something_is_saved(tmp_path):

@@ -16,7 +16,7 @@ from sagan_jax.data.digits import Digits
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.image_sets import open_samples
 from sagan_jax.metrics.attention import attention_distance, attention_entropy
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling import output
 from sagan_jax.sampling.archive import write_archive
@@ -93,7 +93,7 @@ def test_the_first_image_is_that_of_the_seed(tiny_run, tmp_path):
     """The explorer relies on it."""
     model = open_trained(str(tiny_run), "newest", make_mesh())
 
-    latents = model.sampler.fixed_latents(1, stream(7, "samples"))
+    latents = model.sampler.fixed_latents(1, stream_key(7, "samples"))
     image = model.sampler.images(model.variables, latents, np.array([4]))[0]
     made(tiny_run, tmp_path, "--num=1", "--seed=7", "--classes=4")
     assert np.abs(pixels(tmp_path / "images" / "000000-4.png").astype(int) - image).max() <= 1
@@ -137,7 +137,7 @@ def test_interpolations_begin_with_the_images_themselves(tiny_run, tmp_path):
     assert (np.abs(windows[:, :60].astype(int) - first).max(axis=(2, 3, 4)) <= 1).any()
     model = open_trained(str(tiny_run), "newest", make_mesh(), 128)
 
-    latents = model.sampler.fixed_latents(2, stream(0, "samples"))
+    latents = model.sampler.fixed_latents(2, stream_key(0, "samples"))
     frames = between_latents(model, latents, np.array([6]), 5)
     assert frames.shape == (1, 10, 16, 16, 3)
     for frame, name in ((0, "000000-6.png"), (5, "000001-6.png")):
@@ -152,7 +152,7 @@ def test_attention_is_drawn_and_told_in_numbers(tiny_run, tmp_path, capsys):
     made(tiny_run, tmp_path, "--num=2", "--attention")
     text = capsys.readouterr().out
     model = open_trained(str(tiny_run), "newest", make_mesh(), 128, with_discriminator=True)
-    latents, labels = model.sampler.fixed_latents(2, stream(0, "samples")), np.arange(2)
+    latents, labels = model.sampler.fixed_latents(2, stream_key(0, "samples")), np.arange(2)
     images, maps = model.sampler.attention(model.variables, latents, labels)
     judged = model.discriminate(images, labels)[1]
     for network, params, weights in (

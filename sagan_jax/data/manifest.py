@@ -9,7 +9,7 @@ from typing import Any
 from etils import epath
 
 from sagan_jax.errors import InputError
-from sagan_jax.runtime.storage import sha256_of, write_whole
+from sagan_jax.runtime.storage import sha256_of, write_atomic
 
 MANIFEST = "dataset.json"
 LABELS = "labels.npy"
@@ -88,7 +88,7 @@ class Manifest:
         summary = {"format": FORMAT, "content_hash": self.content_hash, "num_images": self.num_images}
         values = summary | dataclasses.asdict(self)
         values["checksum"] = _checksum(values)
-        write_whole(folder / MANIFEST, (json.dumps(values, indent=1) + "\n").encode())
+        write_atomic(folder / MANIFEST, (json.dumps(values, indent=1) + "\n").encode())
 
 
 def read_manifest(folder: epath.Path) -> Manifest:

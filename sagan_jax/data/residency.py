@@ -18,7 +18,7 @@ from sagan_jax.data.pipeline import CHUNK, Pipeline, checked_labels
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.sharding import batch_sharding, replicated, to_global
-from sagan_jax.runtime.storage import in_bytes
+from sagan_jax.runtime.storage import format_bytes
 
 RESIDENCES = ("auto", "device", "host")
 
@@ -49,9 +49,9 @@ def open_feed(config: ConfigDict, pipeline: Pipeline, mesh: Mesh) -> Feed:
     source = pipeline.source
     size = resident_size(config, source)
     if not stays_on_device(config, source):
-        print(f"images         read as they are needed ({in_bytes(size)} in all)", flush=True)
+        print(f"images         read as they are needed ({format_bytes(size)} in all)", flush=True)
         return Feed(pipeline, mesh, None)
-    print(f"images         all on each device ({in_bytes(size)}); steps get indices", flush=True)
+    print(f"images         all on each device ({format_bytes(size)}); steps get indices", flush=True)
     assert isinstance(source, ImageSource)
     whole = load_all(source, config.data.resolution, config.data.read_threads)
     labels = whole.labels if pipeline.conditional else np.zeros_like(whole.labels)
@@ -76,8 +76,8 @@ def check_residency(config: ConfigDict, source: ImageSource | ImageStream) -> No
     memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", size)
     if size > memory:
         raise InputError(
-            f"data.residency = 'device', but {source.name} takes {in_bytes(size)} and a device has"
-            f" {in_bytes(memory)}: use 'auto' or a smaller data.resolution."
+            f"data.residency = 'device', but {source.name} takes {format_bytes(size)} and a device has"
+            f" {format_bytes(memory)}: use 'auto' or a smaller data.resolution."
         )
 
 

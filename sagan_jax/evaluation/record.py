@@ -14,7 +14,7 @@ import sagan_jax
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.scores import KINDS, Score
 from sagan_jax.renamed import with_new_names
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 
 SHARES = ("precision", "recall", "coverage", "label_accuracy")  # shown in per cent
 
@@ -52,7 +52,7 @@ class Evaluation:
     def save(self, file: epath.Path) -> None:
         """Writes everything as JSON, for `read_evaluation`."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, self.encoded())
+        write_atomic(file, self.encoded())
 
     def encoded(self) -> bytes:
         """The JSON file."""

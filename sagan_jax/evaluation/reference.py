@@ -22,7 +22,7 @@ from sagan_jax.features.extractor import Extractor
 from sagan_jax.metrics.frechet import Statistics
 from sagan_jax.metrics.moments import Moments
 from sagan_jax.runtime.processes import all_hosts, is_host0
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 
 FORMAT = 1  # rises when the same images would give other features, or other files
 
@@ -134,14 +134,14 @@ def _publish(partial: Path, folder: Path, features: FeatureSet, identity: str) -
     """Writes what belongs to the features in `partial`, and gives the folder its name: all is there, or nothing."""
     buffer = io.BytesIO()
     np.save(buffer, features.labels)
-    write_whole(partial / "labels.npy", buffer.getvalue())
+    write_atomic(partial / "labels.npy", buffer.getvalue())
     moments = {"mean": features.moments.mean, "scatter": features.moments.scatter}
     if features.spatial is not None:
         moments |= {"spatial_mean": features.spatial.mean, "spatial_scatter": features.spatial.scatter}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **moments)
-    write_whole(partial / "moments.npz", buffer.getvalue())
-    write_whole(partial / "about.json", identity.encode())
+    write_atomic(partial / "moments.npz", buffer.getvalue())
+    write_atomic(partial / "about.json", identity.encode())
     if not folder.exists():  # another process may have been faster
         partial.rename(folder)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from sagan_jax.exploring.cache import LRUCache
 from sagan_jax.exploring.scene import NO_TRUNCATION, AttentionLayer, Choice, Scene
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.sampling.mixing import mixed_classes
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.paths import slerp
@@ -25,7 +25,7 @@ class Stage:
     def latent(self, seed: int, truncation: float) -> np.ndarray:
         """The latent [1, Z] of the first image that `sagan_jax.sample` makes of a seed."""
         limit = math.inf if truncation >= NO_TRUNCATION else truncation
-        return self.model.sampler.fixed_latents(1, stream(seed, "samples"), limit)
+        return self.model.sampler.fixed_latents(1, stream_key(seed, "samples"), limit)
 
     def generated(self, choice: Choice) -> Scene:
         """The image of a choice."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 
 WIDTHS = (32, 64, 64)  # of the convolutions, each at stride 2; the last is the number of features
 STEPS, BATCH_SIZE, LEARNING_RATE = 400, 128, 2e-3
@@ -60,7 +60,7 @@ def train_classifier(images: np.ndarray, labels: np.ndarray, num_classes: int, s
     held_out = np.arange(len(images)) % HELD_OUT == 0
     train_images, train_labels = images[~held_out], labels[~held_out]
     classifier, optimizer = Classifier(num_classes), optax.adam(LEARNING_RATE)
-    key = stream(seed, "classifier")
+    key = stream_key(seed, "classifier")
     variables = jax.jit(classifier.init)(key, images[:1])
     state = optimizer.init(variables)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sagan_jax.errors import InputError
 from sagan_jax.metrics.inception import SIDE, Inception
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 
 # The TensorFlow graph of 2015-12-05 as the authors of pytorch-fid converted it.
 URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
@@ -66,7 +66,7 @@ def find_weights(path: str) -> Path:
     if not file.exists():
         data = _download(URL)
         cache.mkdir(parents=True, exist_ok=True)
-        write_whole(file, data)
+        write_atomic(file, data)
     return file
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from sagan_jax.errors import InputError
 from sagan_jax.models.generator import IMAGE_CHANNELS
 from sagan_jax.portable.program import generator_program
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 from sagan_jax.sampling.card import Card, card_from_json, card_to_json
 from sagan_jax.sampling.model import Model, build_sampler
 from sagan_jax.sampling.sampler import Tree
@@ -40,13 +40,13 @@ def save_model(folder: epath.Path, model: Model, precision: str, *, with_program
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
-    write_whole(folder / GENERATOR, _encoded(model.variables, precision))
+    write_atomic(folder / GENERATOR, _encoded(model.variables, precision))
     if model.discriminator_variables is not None:
-        write_whole(folder / DISCRIMINATOR, _encoded(model.discriminator_variables, precision))
+        write_atomic(folder / DISCRIMINATOR, _encoded(model.discriminator_variables, precision))
     if with_program:
         written = _decoded(folder / GENERATOR, generator_shapes(model.card))
-        write_whole(folder / PROGRAM, generator_program(dataclasses.replace(model, variables=written)))
-    write_whole(folder / CARD, card_to_json(model.card).encode())
+        write_atomic(folder / PROGRAM, generator_program(dataclasses.replace(model, variables=written)))
+    write_atomic(folder / CARD, card_to_json(model.card).encode())
 
 
 def load_model(path: str, mesh: Mesh, call_size: int, *, with_discriminator: bool = False) -> Model:

@@ -19,12 +19,12 @@ from sagan_jax.preparation.shard import ShardReport, read_report
 from sagan_jax.preparation.workers import make_job, write_shards
 from sagan_jax.runtime.storage import (
     existing_parent,
-    in_bytes,
+    format_bytes,
     is_remote,
     locked,
     remove_partial,
     require_space,
-    write_whole,
+    write_atomic,
 )
 
 
@@ -71,7 +71,7 @@ def prepare_images(settings: Settings) -> Manifest:
         print(f"ignored     {images.ignored:,} files that are no images")
     print(
         f"output      {out}: {plan.resolution} px, {plan.crop} crop, {plan.filter} filter,"
-        f" {plan.num_shards} shards, {in_bytes(plan.disk_bytes)}",
+        f" {plan.num_shards} shards, {format_bytes(plan.disk_bytes)}",
         flush=True,
     )
     if not (is_remote(out) or (out / UNFINISHED).exists() or (out / MANIFEST).exists()):
@@ -124,7 +124,7 @@ def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
         raise InputError(f"none of the {plan.num_images:,} files of {plan.source} is a readable image: mend them.")
     buffer = io.BytesIO()
     np.save(buffer, labels)
-    write_whole(out / LABELS, buffer.getvalue())
+    write_atomic(out / LABELS, buffer.getvalue())
     digests = "".join(digest for report in reports for digest in report.digests)
     manifest = Manifest(
         class_names=plan.class_names,

@@ -12,7 +12,7 @@ from sagan_jax.data.prepared import PreparedImages
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.pictures import encoded_png, sample_sheet
-from sagan_jax.runtime.storage import in_bytes, write_whole
+from sagan_jax.runtime.storage import format_bytes, write_atomic
 
 CLASS_TABLE = "classes.txt"
 ROWS = 50  # classes on one contact sheet
@@ -33,7 +33,9 @@ def describe(folder: epath.Path, manifest: Manifest) -> None:
     size = manifest.num_images * manifest.resolution**2 * 3
     print(f"data set    {manifest.content_hash}")
     print(f"made of     {manifest.source}, {manifest.crop} crop, {manifest.filter} filter, Pillow {manifest.pillow}")
-    print(f"images      {manifest.num_images:,} of {manifest.resolution} px, {in_bytes(size)}, {_classes(manifest)}")
+    print(
+        f"images      {manifest.num_images:,} of {manifest.resolution} px, {format_bytes(size)}, {_classes(manifest)}"
+    )
     print()
     table = class_table(manifest.class_names, manifest.class_counts)
     print("\n".join(shortened(table, str(folder / CLASS_TABLE))))
@@ -70,11 +72,11 @@ def save_overview(folder: epath.Path, manifest: Manifest) -> list[epath.Path]:
     table = "\n".join(class_table(manifest.class_names, manifest.class_counts)) + "\n"
     source = PreparedImages(folder, manifest)
     try:
-        write_whole(folder / CLASS_TABLE, table.encode())
+        write_atomic(folder / CLASS_TABLE, table.encode())
         paths = []
         for page, picture in enumerate(contact_sheets(source), start=1):
             paths.append(folder / ("contact_sheet.png" if page == 1 else f"contact_sheet_{page}.png"))
-            write_whole(paths[-1], encoded_png(picture))
+            write_atomic(paths[-1], encoded_png(picture))
     except OSError as error:
         raise InputError(f"{folder} cannot be written to ({error}): copy it to where it can.") from error
     return paths

@@ -10,7 +10,7 @@ from etils import epath
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.data.manifest import MANIFEST, UNFINISHED, read_manifest
 from sagan_jax.errors import InputError
-from sagan_jax.runtime.storage import remove_partial, write_whole
+from sagan_jax.runtime.storage import remove_partial, write_atomic
 
 SHARD_BYTES = 128 << 20  # of a shard, if that makes neither too few nor too many
 FEWEST_SHARDS = 16  # so that all cores have work and little is lost when killed
@@ -98,7 +98,7 @@ def claim(out: epath.Path, plan: Plan) -> bool:
         raise InputError(f"--out={out} is not empty and holds no prepared data set: choose a new folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(out / UNFINISHED, (json.dumps(settings, indent=1) + "\n").encode())
+        write_atomic(out / UNFINISHED, (json.dumps(settings, indent=1) + "\n").encode())
     except OSError as error:
         raise InputError(f"--out={out} cannot be written to ({error.strerror or error}): choose another.") from error
     return False

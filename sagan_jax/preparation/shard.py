@@ -26,7 +26,7 @@ from sagan_jax.data.manifest import Shard
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan
-from sagan_jax.runtime.storage import is_remote, partial_path, publish, sha256_of, write_whole
+from sagan_jax.runtime.storage import is_remote, partial_path, publish, sha256_of, write_atomic
 
 # One image per chunk, so that reading one reads nothing else. Pixels hardly compress.
 WRITER_OPTIONS = "group_size:1,uncompressed"
@@ -107,7 +107,7 @@ def write_shard(index: int) -> ShardReport:
         report = _write_records(_job, index, partial)
         with _writing_to(_job.out):
             publish(partial, out / name)
-            write_whole(out / plan.report_file(index), json.dumps(dataclasses.asdict(report)).encode())
+            write_atomic(out / plan.report_file(index), json.dumps(dataclasses.asdict(report)).encode())
         return report
     finally:
         partial.unlink(missing_ok=True)

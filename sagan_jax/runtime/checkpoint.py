@@ -12,8 +12,8 @@ from etils import epath
 from sagan_jax.errors import FailedError, InputError
 from sagan_jax.runtime.checkpoint_manifest import find_damaged, quarantine, verify, write_manifest
 from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
-from sagan_jax.runtime.storage import is_remote, reason_of
-from sagan_jax.runtime.timing import say, warn
+from sagan_jax.runtime.storage import describe_error, is_remote
+from sagan_jax.runtime.timing import info, warn
 
 Tree = Any
 PAUSES = (5.0, 20.0)  # seconds before the next try to save the last state of a run
@@ -95,8 +95,8 @@ class WrittenCheckpoints(SavedCheckpoints):
                 raise
             self.failed = True
             warn(
-                f"could not save into {self.folder} ({reason_of(error)}): the run goes on and tries again; what was"
-                " saved before is kept"
+                f"could not save into {self.folder} ({describe_error(error)}): the run goes on and tries again; what"
+                " was saved before is kept"
             )
             with contextlib.suppress(Exception):  # tried again with the next save
                 self._reopen()
@@ -154,7 +154,7 @@ class Checkpoints(WrittenCheckpoints):
             self._manager.wait_until_finished()  # raises what went wrong with the one before
         self._write(step, state)
 
-    def insist(self, step: int, state: Tree) -> None:
+    def wait_until_saved(self, step: int, state: Tree) -> None:
         """Waits until the state just saved is on disk, and tries again if it is not.
 
         Raises:
@@ -188,9 +188,9 @@ def save_once(folder: epath.Path, state: Tree) -> None:
     except Exception as error:  # TensorStore and the system raise many kinds
         if jax.process_count() > 1:
             raise
-        warn(f"the state could not be kept in {folder} ({reason_of(error)})")
+        warn(f"the state could not be kept in {folder} ({describe_error(error)})")
         return
-    say(f"the state is kept in {folder}")
+    info(f"the state is kept in {folder}")
 
 
 class BestCheckpoint(WrittenCheckpoints):

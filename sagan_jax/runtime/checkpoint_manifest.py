@@ -6,7 +6,7 @@ import uuid
 import orbax.checkpoint as ocp
 from etils import epath
 
-from sagan_jax.runtime.storage import is_remote, sha256_of, write_whole
+from sagan_jax.runtime.storage import is_remote, sha256_of, write_atomic
 from sagan_jax.runtime.timing import warn
 
 QUARANTINE = "quarantine"  # beside the folder of the checkpoints
@@ -23,7 +23,7 @@ def write_manifest(folder: epath.Path, step: int) -> None:
         if checkpoint.name.partition(".")[0] == str(step):
             # What lies beside the folders in it Orbax writes later, when the checkpoint is done.
             files = {name: _print_of(checkpoint / name) for name in _names(checkpoint) if "/" in name}
-            write_whole(checkpoint / MANIFEST, json.dumps({"files": files}).encode())
+            write_atomic(checkpoint / MANIFEST, json.dumps({"files": files}).encode())
 
 
 def verify(checkpoint: epath.Path) -> str | None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import jax
 
-LEAST_SECONDS = 1.0  # programs that compile faster are not kept
+MIN_COMPILE_SECONDS = 1.0  # programs that compile faster are not kept
 
 
-def keep_compiled_programs() -> None:
+def enable_compilation_cache() -> None:
     """Keeps them in ~/.cache/sagan_jax/compiled, unless JAX_COMPILATION_CACHE_DIR names another folder."""
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = Path("~/.cache/sagan_jax/compiled").expanduser() / _processor()
         jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from etils import epath
 
-from sagan_jax.runtime.storage import is_remote, reason_of, write_whole
+from sagan_jax.runtime.storage import describe_error, is_remote, write_atomic
 from sagan_jax.runtime.timing import warn
 
 UPLOAD_EVERY = 60.0  # seconds; an object in a bucket can only be written as a whole
@@ -61,10 +61,10 @@ class Journal:
             if self._before is None:
                 self._append(data)
             else:
-                write_whole(self.file, self._before + data)
+                write_atomic(self.file, self._before + data)
         except Exception as error:  # a bucket has its own kinds
             if not self._failing:
-                warn(f"{self.file} cannot be written ({reason_of(error)}): its lines wait until it can")
+                warn(f"{self.file} cannot be written ({describe_error(error)}): its lines wait until it can")
             self._failing = True
             return
         self._before = (self._before or b"") + data if self._remote else None

@@ -15,7 +15,7 @@ from pathlib import Path
 from etils import epath
 
 from sagan_jax.errors import BAD_INPUT, InputError
-from sagan_jax.runtime.storage import is_remote, reason_of
+from sagan_jax.runtime.storage import describe_error, is_remote
 from sagan_jax.runtime.timing import warn
 
 LOCK_FILE = ".lock"
@@ -24,7 +24,7 @@ STALE_AFTER = 3 * BEAT  # seconds without one, after which its run is known to b
 SETTLED_AFTER = 1.0  # seconds after which it shows which of two runs that began together was the last to write
 
 
-def alone(workdir: epath.Path) -> contextlib.AbstractContextManager[None]:
+def workdir_lock(workdir: epath.Path) -> contextlib.AbstractContextManager[None]:
     """A context in which other runs are kept out of an existing folder. It ends with the process, however that ends.
 
     In a bucket it ends the process, with status `errors.BAD_INPUT`, if another run has taken the folder all the same.
@@ -81,7 +81,7 @@ def _kept_fresh(path: epath.Path) -> Iterator[None]:
                     print(f"error: {_in_use(path, _owner(path))}", file=sys.stderr, flush=True)
                     os._exit(BAD_INPUT)
             except Exception as error:  # the bucket is out of reach for a while
-                warn(f"{path} could not be written ({reason_of(error)})")
+                warn(f"{path} could not be written ({describe_error(error)})")
 
     beat()
     time.sleep(SETTLED_AFTER)

@@ -100,7 +100,7 @@ def all_hosts(statement: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.int32(statement)).all())
 
 
-def run_to_the_end(program: Callable[[], int]) -> int:
+def run_program(program: Callable[[], int]) -> int:
     """Runs a program and returns its exit status; where there are several processes a failing one ends at once.
 
     Leaving in the usual way it would first wait for the others, and these wait for it.

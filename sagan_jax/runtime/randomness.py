@@ -5,11 +5,11 @@ import zlib
 import jax
 
 
-def stream(seed: int, name: str) -> jax.Array:
+def stream_key(seed: int, name: str) -> jax.Array:
     """The key of one named stream, such as "train" or "sheet"."""
-    return named(jax.random.key(seed), name)
+    return fold_in_name(jax.random.key(seed), name)
 
 
-def named(key: jax.Array, name: str) -> jax.Array:
+def fold_in_name(key: jax.Array, name: str) -> jax.Array:
     """A key that depends on `key` and on the name; other names give independent keys."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))

@@ -29,7 +29,7 @@ def is_remote(path: epath.PathLike) -> bool:
     return "://" in os.fspath(path)
 
 
-def write_whole(path: epath.PathLike, data: bytes) -> None:
+def write_atomic(path: epath.PathLike, data: bytes) -> None:
     """Writes a file so that it is there with all its bytes or not at all, even if the machine dies."""
     path = epath.Path(path)
     if is_remote(path):  # an object appears when it is complete
@@ -137,7 +137,7 @@ def require_space(folder: Path, needed: int, field: str) -> None:
     free, wanted = shutil.disk_usage(folder).free, needed + needed // 50
     if free < wanted:
         raise InputError(
-            f"{field}={folder} has {in_bytes(free)} free, but {in_bytes(wanted)} are needed:"
+            f"{field}={folder} has {format_bytes(free)} free, but {format_bytes(wanted)} are needed:"
             " free some space, or choose a folder on another disk."
         )
 
@@ -147,7 +147,7 @@ def existing_parent(folder: Path) -> Path:
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
-def in_bytes(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Such as 153.6 MB."""
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= scale:
@@ -155,7 +155,7 @@ def in_bytes(size: int) -> str:
     return f"{size} bytes"
 
 
-def reason_of(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Why a file could not be read or written, in short; TensorStore tells of every layer, the system's word last."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)

@@ -89,7 +89,7 @@ class Progress:
             text += f"  {rate:,.0f} images/s" if rate >= 10 else f"  {rate:.2f} images/s"
             text += f"  waiting for data {speed['data_wait']:.1%}"
         if self._bar.disable:
-            remaining = f"  {duration((self._total - step) / speed['steps_per_s'])} left" if speed else ""
+            remaining = f"  {format_duration((self._total - step) / speed['steps_per_s'])} left" if speed else ""
             print(f"step {step:,}/{self._total:,}  {text}{remaining}", flush=True)
         else:
             self._bar.set_postfix_str(text)
@@ -102,7 +102,7 @@ class Progress:
         self._bar.close()
 
 
-def say(text: str) -> None:
+def info(text: str) -> None:
     """Prints lines without damaging a bar."""
     tqdm.tqdm.write(text)
     sys.stdout.flush()
@@ -114,7 +114,7 @@ def warn(text: str) -> None:
     sys.stderr.flush()
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Such as 1:02:03, or 4d 1:02:03."""
     days, rest = divmod(round(seconds), 86_400)
     hours, minutes, secs = rest // 3600, rest // 60 % 60, rest % 60

@@ -9,31 +9,31 @@ from collections.abc import Callable, Iterator
 
 from sagan_jax.errors import HUNG
 
-PATIENCE = 10  # times as long may take what is no step: starting, compiling, going back, drawing, scoring
+PAUSE_FACTOR = 10  # times as long may take what is no step: starting, compiling, going back, drawing, scoring
 
 
 class Watchdog:
-    """As a context: ends the process with status `errors.HUNG` after too long without a `sign_of_life`.
+    """As a context: ends the process with status `errors.HUNG` after too long without a `heartbeat`.
 
     It says where each thread was. Time in which the whole process is stopped does not count.
 
     Args:
-      seconds: how long, between two signs of life; `PATIENCE` times as long before the first; 0: for ever.
+      seconds: how long, between two signs of life; `PAUSE_FACTOR` times as long before the first; 0: for ever.
       end: ends the process; a test may pass its own.
     """
 
     def __init__(self, seconds: float, end: Callable[[int], None] = os._exit):
         self._seconds, self._end = seconds, end
         self._closed = threading.Event()
-        self.be_patient()
+        self.allow_pause()
 
-    def sign_of_life(self) -> None:
+    def heartbeat(self) -> None:
         """Starts the wait for the next one."""
         self._silent, self._limit = 0.0, self._seconds
 
-    def be_patient(self) -> None:
+    def allow_pause(self) -> None:
         """Starts the wait for the next sign of life, of which something longer than a step comes first."""
-        self._silent, self._limit = 0.0, PATIENCE * self._seconds
+        self._silent, self._limit = 0.0, PAUSE_FACTOR * self._seconds
 
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
@@ -41,7 +41,7 @@ class Watchdog:
         try:
             yield
         finally:
-            self.be_patient()
+            self.allow_pause()
 
     def __enter__(self) -> "Watchdog":
         if self._seconds:
@@ -58,8 +58,8 @@ class Watchdog:
             if self._silent > self._limit:
                 print(
                     f"error: nothing was finished for more than {self._limit:g} seconds (faults.hang_seconds ="
-                    f" {self._seconds:g} between two steps, {PATIENCE} times as long elsewhere): the run ends here and"
-                    " can be continued. What each thread was doing:",
+                    f" {self._seconds:g} between two steps, {PAUSE_FACTOR} times as long elsewhere): the run ends here"
+                    " and can be continued. What each thread was doing:",
                     file=sys.stderr,
                 )
                 faulthandler.dump_traceback(file=sys.stderr)

@@ -14,9 +14,9 @@ from jax.experimental import multihost_utils
 
 from sagan_jax.errors import InputError
 from sagan_jax.renamed import with_new_names
-from sagan_jax.runtime.lock import alone
+from sagan_jax.runtime.lock import workdir_lock
 from sagan_jax.runtime.processes import is_host0
-from sagan_jax.runtime.storage import is_remote, write_whole
+from sagan_jax.runtime.storage import is_remote, write_atomic
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def open_workdir(path: str) -> Iterator[epath.Path]:
     with contextlib.ExitStack() as opened:
         if is_host0():
             _check_writable(workdir, path)
-            opened.enter_context(alone(workdir))
+            opened.enter_context(workdir_lock(workdir))
         _check_shared(workdir)
         yield workdir
 
@@ -99,7 +99,7 @@ def check_settings(workdir: epath.Path, name: str, settings: dict[str, Any], fre
 def save_settings(workdir: epath.Path, name: str, settings: dict[str, Any]) -> None:
     """Writes the JSON file `name`, whole or not at all; in the first process."""
     if is_host0():
-        write_whole(workdir / name, (json.dumps(settings, indent=2) + "\n").encode())
+        write_atomic(workdir / name, (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:

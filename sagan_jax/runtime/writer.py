@@ -13,7 +13,7 @@ from etils import epath
 from sagan_jax.runtime.journal import Journal
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.processes import is_host0
-from sagan_jax.runtime.storage import reason_of, write_whole
+from sagan_jax.runtime.storage import describe_error, write_atomic
 from sagan_jax.runtime.timing import warn
 
 METRICS_FILE = "metrics.jsonl"
@@ -65,9 +65,9 @@ class RunWriter:
         """Writes a whole file into the workdir, and its folder where that is missing."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, data)
+            write_atomic(path, data)
         except Exception as error:  # a bucket has its own kinds
-            warn(f"{path} could not be written ({reason_of(error)}): the run goes on without it")
+            warn(f"{path} could not be written ({describe_error(error)}): the run goes on without it")
 
     def flush(self) -> None:
         """Writes the rows that wait."""

@@ -13,7 +13,7 @@ from sagan_jax.runtime.pictures import (
     layer_caption,
     sample_sheet,
 )
-from sagan_jax.runtime.storage import write_whole
+from sagan_jax.runtime.storage import write_atomic
 from sagan_jax.sampling.attention import attention_of, mean_distance, mean_entropy
 from sagan_jax.sampling.model import Model
 
@@ -43,7 +43,7 @@ def write_images(model: Model, latents: np.ndarray, labels: np.ndarray, folder: 
         )
     images = itertools.chain.from_iterable(model.batches(latents, labels))
     for file, image in zip(files, images, strict=True):
-        write_whole(file, encoded_png(image))
+        write_atomic(file, encoded_png(image))
     return files
 
 
@@ -85,7 +85,7 @@ def write_interpolation(frames: np.ndarray, names: list[str], title: str, folder
     """
     shown = np.linspace(0, frames.shape[1], SHOWN_FRAMES, endpoint=False).astype(int)
     sheet, animation = folder / "interpolation.png", folder / f"interpolation.{kind}"
-    write_whole(sheet, encoded_png(sample_sheet(frames[:, shown], names, title)))
+    write_atomic(sheet, encoded_png(sample_sheet(frames[:, shown], names, title)))
     columns = max(1, round(len(frames) ** 0.5))
     rows = -(-len(frames) // columns)
     blank = np.full((rows * columns - len(frames), *frames.shape[1:]), 250, np.uint8)
@@ -94,7 +94,7 @@ def write_interpolation(frames: np.ndarray, names: list[str], title: str, folder
     moving = grid.transpose(2, 0, 3, 1, 4, 5).reshape(frames.shape[1], rows * height, columns * width, 3)
     larger = max(1, SMALLEST_MOVING // height)
     moving = moving.repeat(larger, axis=1).repeat(larger, axis=2)
-    write_whole(animation, encoded_animation(moving, kind))
+    write_atomic(animation, encoded_animation(moving, kind))
     return [sheet, animation]
 
 
@@ -112,7 +112,7 @@ def write_attention(
         _, maps = model.discriminate(images, labels)
         attention = attention.joined(attention_of("discriminator", maps, model.discriminator_variables["params"]))
     file = folder / "attention.png"
-    write_whole(file, encoded_png(attention_picture(images, attention.maps, attention.gammas, title)))
+    write_atomic(file, encoded_png(attention_picture(images, attention.maps, attention.gammas, title)))
     lines = [
         f"{layer_caption(layer, weights, attention.gammas[layer])}, entropy {mean_entropy(weights):.2f} of at most"
         f" {np.log(weights.shape[-1]):.2f} nats, mean distance {mean_distance(weights, model.card.resolution):.1f} px"

@@ -17,7 +17,7 @@ from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.plain import plain_generator, plain_params
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import image_sharding, put_global, replicated, shard_batch
 
 Tree = Any  # nested dicts of arrays
@@ -65,7 +65,7 @@ class Sampler:
           seed: of the latents that the moments are measured on.
         """
         variables = {"params": self._normalize(params)}
-        keys = jax.random.split(stream(seed, "standing statistics"), self.standing_batches)
+        keys = jax.random.split(stream_key(seed, "standing statistics"), self.standing_batches)
         # One after the other: CPU devices whose programs exchange something block each other where several run at once.
         moments = [jax.block_until_ready(self._moments(variables, key)) for key in keys]
         return variables | {"batch_stats": standing_statistics(moments)}

@@ -8,7 +8,7 @@ from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.processes import is_host0
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.workdir import check_settings, save_settings
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.state import TrainState
@@ -56,6 +56,6 @@ def _data(config: ConfigDict, source: ImageSource | ImageStream) -> dict:
 
 def initial_state(config: ConfigDict, step_config: TrainStepConfig, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
     """The newest saved state, or a fresh one where nothing is saved; over the devices of the mesh."""
-    create, key = compile_creation(step_config, mesh), stream(config.seed, "initial weights")
+    create, key = compile_creation(step_config, mesh), stream_key(config.seed, "initial weights")
     newest = checkpoints.newest_step()
     return create(key) if newest is None else checkpoints.restore(newest, like=create.eval_shape(key))

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.errors import DivergedError
 from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.state import TrainState, Tree
@@ -58,7 +58,7 @@ class Rollbacks:
 
     def key(self, seed: int) -> jax.Array:
         """The key of the steps from here on."""
-        return stream(seed, f"train, {self._count} times gone back" if self._count else "train")
+        return stream_key(seed, f"train, {self._count} times gone back" if self._count else "train")
 
     def go_back(self, config: ConfigDict, error: DivergedError, step: int | None) -> None:
         """Counts one more, and says so. Raises the error, with what to do, if there are to be no more.

@@ -27,8 +27,8 @@ from sagan_jax.features.extractor import CLASSIFIERS, NAMES, Extractor, check_ex
 from sagan_jax.metrics.frechet import FEWEST_WITHIN_A_CLASS
 from sagan_jax.metrics.neighbours import Fidelity
 from sagan_jax.runtime.checkpoint import BestCheckpoint
-from sagan_jax.runtime.randomness import stream
-from sagan_jax.runtime.timing import say
+from sagan_jax.runtime.randomness import stream_key
+from sagan_jax.runtime.timing import info
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.state import TrainState, Tree
@@ -153,9 +153,9 @@ class Evaluator:
         fraction = (self._seconds + now - start) / (now - self._started)
         values = {f"eval/{name}": value for name, value in evaluation.values.items()}
         self._writer.scalars_once(step, values | {"eval/fraction_of_time": fraction})
-        say(f"step {step:,}: scores of {count:,} samples")
-        say("\n".join(evaluation.lines()))
-        say(f"  evaluation took {fraction:.1%} of the time so far")
+        info(f"step {step:,}: scores of {count:,} samples")
+        info("\n".join(evaluation.lines()))
+        info(f"  evaluation took {fraction:.1%} of the time so far")
         self._keep_if_best(step, state, evaluation)
         # The last, so that what is written before is made again if the run dies here.
         self._writer.file(self._file(step), evaluation.encoded())
@@ -166,9 +166,9 @@ class Evaluator:
         best = self._config.eval.best
         score = evaluation.value_of(best)
         if score is None:
-            say(f"  note: eval.best = {best!r} could not be measured, so this step is not compared with others")
+            info(f"  note: eval.best = {best!r} could not be measured, so this step is not compared with others")
         elif self._best.save_if_better(step, state, score):
-            say(f"  the best {best} so far: the state is kept in {self._best.folder}")
+            info(f"  the best {best} so far: the state is kept in {self._best.folder}")
 
     def _file(self, step: int) -> epath.Path:
         return evaluation_file(self._writer.workdir, step, self._extractor.name, self._protocol)
@@ -191,7 +191,7 @@ def generated_images(
       labelled: whether the classes are those of the real images.
       truncation: latents beyond it are drawn again; infinite: none are.
     """
-    latents = sampler.fixed_latents(count, stream(seed, "evaluation"), truncation)
+    latents = sampler.fixed_latents(count, stream_key(seed, "evaluation"), truncation)
     labels = sampler.balanced_labels(count, seed)
 
     def batches() -> Batches:

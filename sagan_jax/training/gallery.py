@@ -9,7 +9,7 @@ from sagan_jax.data.overview import class_examples
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.models.spectral_norm import normalize_exactly
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
-from sagan_jax.runtime.randomness import stream
+from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import put_global, replicated
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.attention import AttentionMaps, attention_of, mean_distance, mean_entropy
@@ -36,7 +36,7 @@ class Gallery:
         self._writer = writer
         self._seed = config.seed
         self._every_steps = config.log.pictures_every_steps
-        self._columns, key = config.log.sheet_columns, stream(config.seed, "sheet")
+        self._columns, key = config.log.sheet_columns, stream_key(config.seed, "sheet")
         if config.model.num_classes:
             rows = min(config.log.sheet_classes, config.model.num_classes)
             row_labels = np.linspace(0, config.model.num_classes - 1, rows).round().astype(np.int32)

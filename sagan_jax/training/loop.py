@@ -139,13 +139,13 @@ def take_remaining_steps(
             state, metrics = take_steps(state, run.feed.resident, call_inputs, key)
             step += length
             reports.note(step, metrics)
-            with run.left_behind_if_diverged(step, state):
+            with run.save_if_diverged(step, state):
                 reports.flush()  # while the devices are busy with the next steps
             if throughput.paused:
                 jax.block_until_ready(metrics)  # so that compilation and pauses are not counted
             throughput.count_steps(length)
             progress.advance(length)
-            watchdog.sign_of_life()
+            watchdog.heartbeat()
 
             last, stopping, due = step == total, request.reached(), functools.partial(is_due, step=step)
             if last or due(config.log.every_steps):
@@ -156,19 +156,19 @@ def take_remaining_steps(
             save = save or (run.checkpoints.failed and due(config.log.every_steps))
             pause = save or any(map(due, pictures_or_scores))
             if pause:
-                with run.left_behind_if_diverged(step, state):
+                with run.save_if_diverged(step, state):
                     reports.flush()
                     reports.check(step)
                     if save:
                         check_weights(step, state)
             if save:
-                run.save(step, state, for_sure=last or stopping)
+                run.save(step, state, wait=last or stopping)
             if stopping:
                 raise StoppedError(f"stopped and saved after step {step:,} of {total:,}: run the same again to go on")
             if pause and not last:
-                watchdog.be_patient()
+                watchdog.allow_pause()
                 show(run, step, state)
-                watchdog.sign_of_life()
+                watchdog.heartbeat()
             if pause:
                 throughput.pause()
     return state

@@ -11,9 +11,9 @@ from sagan_jax.data.residency import Feed
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import DivergedError, InputError
 from sagan_jax.runtime.checkpoint import Checkpoints, save_once
-from sagan_jax.runtime.lock import alone, lock_is_gone
+from sagan_jax.runtime.lock import lock_is_gone, workdir_lock
 from sagan_jax.runtime.processes import is_host0
-from sagan_jax.runtime.storage import reason_of
+from sagan_jax.runtime.storage import describe_error
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.sampler import Sampler
@@ -43,12 +43,12 @@ class Run:
     writer: RunWriter
     locks: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
-    def save(self, step: int, state: TrainState, *, for_sure: bool) -> None:
+    def save(self, step: int, state: TrainState, *, wait: bool) -> None:
         """Saves the state; makes the folder anew if somebody has deleted it.
 
         Args:
           step, state: to save.
-          for_sure: wait until it is saved, and try again if that fails. Raises FailedError if it still does.
+          wait: wait until it is saved, and try again if that fails. Raises FailedError if it still does.
 
         Raises:
           InputError: the folder was deleted, and another run has begun in its place.
@@ -57,8 +57,8 @@ class Run:
             self._keep_folder()
         self.writer.flush()
         self.checkpoints.save(step, state)
-        if for_sure:
-            self.checkpoints.insist(step, state)
+        if wait:
+            self.checkpoints.wait_until_saved(step, state)
 
     def _keep_folder(self) -> None:
         try:
@@ -67,16 +67,16 @@ class Run:
                 warn(f"{self.folder} was deleted: it is made anew and the run goes on; what it held is gone")
                 self.folder.mkdir(parents=True, exist_ok=True)
             if lock_is_gone(self.folder):
-                self.locks.enter_context(alone(self.folder))
+                self.locks.enter_context(workdir_lock(self.folder))
             if deleted:
                 write_settings(self.config, self.source, self.folder)
         except InputError:
             raise
         except Exception as error:  # a bucket has its own kinds
-            warn(f"{self.folder} cannot be used ({reason_of(error)}): the run goes on and tries again")
+            warn(f"{self.folder} cannot be used ({describe_error(error)}): the run goes on and tries again")
 
     @contextlib.contextmanager
-    def left_behind_if_diverged(self, step: int, state: TrainState) -> Iterator[None]:
+    def save_if_diverged(self, step: int, state: TrainState) -> Iterator[None]:
         """Within it DivergedError leaves the state in the folder `diverged`, to be looked at."""
         try:
             yield

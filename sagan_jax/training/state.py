@@ -11,7 +11,7 @@ import optax
 from sagan_jax.models.generator import IMAGE_CHANNELS
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import initial_stats, normalize_frozen
-from sagan_jax.runtime.randomness import named
+from sagan_jax.runtime.randomness import fold_in_name
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.optimizers import Optimizers
 
@@ -55,14 +55,16 @@ def create_state(networks: Networks, optimizers: Optimizers, prior: LatentPrior,
     """A fresh state, a function of the key alone; pure, so that it can be jitted, sharded or only shaped."""
     resolution = networks.generator.architecture.resolutions[-1]
     labels = jnp.zeros((1,), jnp.int32)
-    generator = networks.generator.init(named(key, "generator"), jnp.zeros((1, prior.latent_size)), labels, train=True)
+    generator = networks.generator.init(
+        fold_in_name(key, "generator"), jnp.zeros((1, prior.latent_size)), labels, train=True
+    )
     images = jnp.zeros((1, resolution, resolution, IMAGE_CHANNELS))
-    discriminator = networks.discriminator.init(named(key, "discriminator"), images, labels)
+    discriminator = networks.discriminator.init(fold_in_name(key, "discriminator"), images, labels)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        generator=_network_state(generator, optimizers.generator, named(key, "generator's singular vectors")),
+        generator=_network_state(generator, optimizers.generator, fold_in_name(key, "generator's singular vectors")),
         discriminator=_network_state(
-            discriminator, optimizers.discriminator, named(key, "discriminator's singular vectors")
+            discriminator, optimizers.discriminator, fold_in_name(key, "discriminator's singular vectors")
         ),
         # A copy, so that no two leaves share a buffer when the state is donated.
         ema_params=jax.tree.map(jnp.copy, generator["params"]),

@@ -14,7 +14,7 @@ from sagan_jax.data.batch import Batch
 from sagan_jax.data.transforms import random_flip, to_signed_float
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.spectral_norm import largest_sigma, normalize_for_update
-from sagan_jax.runtime.randomness import named
+from sagan_jax.runtime.randomness import fold_in_name
 from sagan_jax.training.accumulation import loop, mean_gradients
 from sagan_jax.training.augmentation import Augment, augmentation
 from sagan_jax.training.losses import AdversarialLoss, adversarial_loss
@@ -98,7 +98,7 @@ def train_step(
     """
     key = jax.random.fold_in(key, state.step)
     updates, batch_size = batch.labels.shape
-    update_keys = jax.random.split(named(key, "discriminator"), updates)
+    update_keys = jax.random.split(fold_in_name(key, "discriminator"), updates)
     real_keys, latents_keys = jax.vmap(jax.random.split, out_axes=1)(update_keys)
     fake = generate(step_config, state.generator, batch_size, latents_keys)
 
@@ -107,7 +107,7 @@ def train_step(
 
     discriminator, metrics = loop(update, state.discriminator, (batch, fake, real_keys), unroll=step_config.unroll)
     generator, generator_metrics = generator_update(
-        step_config, state.generator, discriminator, batch_size, named(key, "generator")
+        step_config, state.generator, discriminator, batch_size, fold_in_name(key, "generator")
     )
     new_state = TrainState(
         step=state.step + 1,
@@ -141,7 +141,7 @@ def discriminator_update(
     real_images = to_signed_float(jnp.asarray(real.images))
     if step_config.flip:
         real_images = random_flip(real_images, key)
-    image_keys = step_config.shard_batch(jax.random.split(named(key, "augmentation"), (len(real_images), 2)))
+    image_keys = step_config.shard_batch(jax.random.split(fold_in_name(key, "augmentation"), (len(real_images), 2)))
     real_images = step_config.augment(real_images, image_keys[:, 0])
     fake_images = step_config.augment(jnp.asarray(fake.images), image_keys[:, 1])
 
@@ -192,7 +192,7 @@ def generator_update(
         loss = step_config.loss.generator(fake_logits)
         return loss, (updated["batch_stats"], {"g_loss": loss})
 
-    image_keys = jax.random.split(named(key, "augmentation"), batch_size)
+    image_keys = jax.random.split(fold_in_name(key, "augmentation"), batch_size)
     pieces = step_config.shard_batch((*step_config.prior.draw(batch_size, key), image_keys))
     generator, (batch_stats, metrics), sizes = update_network(
         step_config, generator, step_config.optimizers.generator, loss_of, pieces
