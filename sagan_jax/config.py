@@ -115,9 +115,7 @@ def _adam(learning_rate: float) -> ConfigDict:
 
 
 def flat_fields(config: ConfigDict) -> dict[str, Any]:
-    """All fields by their dotted names, such as "train.steps"."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        inner = flat_fields(value) if isinstance(value, ConfigDict) else {"": value}
-        flat |= {f"{name}.{field}".rstrip("."): leaf for field, leaf in inner.items()}
-    return flat
+    """Returns all fields by their dotted names, such as "train.steps"."""
+    from flax.traverse_util import flatten_dict  # here: with Flax comes JAX, before which main.py sets variables
+
+    return flatten_dict(config.to_dict(), sep=".")

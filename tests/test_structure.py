@@ -46,7 +46,7 @@ ALLOWED = {
     "exploring": {"errors", "runtime", "metrics", "data", "sampling"},
     "explore": {"errors", "runtime", "exploring", "model_flags"},
     "export": {"errors", "runtime", "weights", "layouts", "sampling", "portable", "model_flags"},
-    "reporting": {"errors", "evaluation"},
+    "reporting": {"errors", "runtime", "evaluation"},
     "report": {"errors", "runtime", "reporting"},
     "prepare": {"errors", "data", "preparation", "runtime"},
 }

@@ -1,12 +1,11 @@
 """What a run has left of its training: a sample sheet now and then, and how gamma went."""
 
-import json
 import math
 from typing import NamedTuple
 
 from etils import epath
 
-from sagan_jax.runtime.writer import METRICS_FILE
+from sagan_jax.runtime.workdir import SAMPLES, read_metrics
 
 
 class Timeline(NamedTuple):
@@ -28,16 +27,15 @@ class Timeline(NamedTuple):
 
 def read_timeline(workdir: epath.Path) -> Timeline:
     """Of a run's folder; what is missing or damaged is left out."""
-    folder, file = workdir / "samples", workdir / METRICS_FILE
+    folder = workdir / SAMPLES
     found = sorted(folder.glob("*.png")) if folder.is_dir() else []
     sheets = {int(path.stem): path for path in found if path.stem.isdecimal()}
     gammas = {}
-    for line in file.read_text().splitlines() if file.exists() else ():
+    for row in read_metrics(workdir):
         try:
-            row = json.loads(line)
             found_here = {name: float(value) for name, value in row.items() if "gamma" in name}
             if values := {name: value for name, value in found_here.items() if math.isfinite(value)}:
-                gammas[int(row["step"])] = values
-        except (ValueError, KeyError, TypeError, AttributeError):
+                gammas[row["step"]] = values
+        except (ValueError, TypeError):
             continue
     return Timeline(sheets, gammas)

@@ -12,14 +12,14 @@ from sagan_jax.errors import InputError
 from sagan_jax.models.spectral_norm import normalize_exactly
 from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
+from sagan_jax.runtime.workdir import BEST, CHECKPOINTS, CONFIG_FILE, DATA_FILE, EVALUATIONS, step_name
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.dispatch import compile_creation
-from sagan_jax.training.evaluation import BEST, FOLDER
 from sagan_jax.training.step import build_step_config
 
-NEWEST, CHECKPOINTS = "newest", "checkpoints"
+NEWEST = "newest"
 
 
 def open_trained(
@@ -69,7 +69,7 @@ def open_trained(
         f" {sampling.batch_size}",
         origin={"config": config.to_dict(), "data": data["data"]},
         evaluations=tuple(
-            json.loads(file.read_text()) for file in sorted((folder / FOLDER).glob(f"{step:08d}-*.json"))
+            json.loads(file.read_text()) for file in sorted((folder / EVALUATIONS).glob(f"{step_name(step)}-*.json"))
         ),
     )
     variables = sampler.freeze(state.ema_params, config.seed)
@@ -90,8 +90,8 @@ def run_config(card: Card) -> ConfigDict:
 
 def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
     try:
-        saved = with_new_names(json.loads((folder / "config.json").read_text()))
-        data = {"class_frequencies": []} | with_new_names(json.loads((folder / "data.json").read_text()))
+        saved = with_new_names(json.loads((folder / CONFIG_FILE).read_text()))
+        data = {"class_frequencies": []} | with_new_names(json.loads((folder / DATA_FILE).read_text()))
         config = default_config()
         _fill(config, saved)
         if not set(data["data"]) >= {"class_names"} or not isinstance(data["class_frequencies"], list):
@@ -99,10 +99,10 @@ def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
     except FileNotFoundError as error:
         raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another --workdir.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"config.json or data.json in {folder} is damaged ({error}): restore it.") from error
+        raise InputError(f"{CONFIG_FILE} or {DATA_FILE} in {folder} is damaged ({error}): restore it.") from error
     if config.data.class_sampling != "uniform" and config.model.num_classes and not data["class_frequencies"]:
         raise InputError(
-            f"data.json in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
+            f"{DATA_FILE} in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
         )
     return config, data
 
