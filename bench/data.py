@@ -28,6 +28,7 @@ from sagan_jax.data.pipeline import Pipeline
 from sagan_jax.data.prepared import open_prepared
 from sagan_jax.data.residency import open_feed, real_batch
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.workdir import read_metrics
 from sagan_jax.training.loop import train_and_evaluate
 
 JPEG_FILES = 2000
@@ -146,8 +147,7 @@ def waiting(out: str, resolution: int, residency: str, workdir: str) -> float:
     """Share of the time of a training run, after compilation, that is spent waiting for images."""
     with contextlib.redirect_stdout(io.StringIO()):
         train_and_evaluate(config_of(out, resolution, residency), workdir)
-    rows = [json.loads(line) for line in Path(workdir, "metrics.jsonl").read_text().splitlines()]
-    return float(rows[-1]["data_wait"])
+    return float(read_metrics(workdir)[-1]["data_wait"])
 
 
 if __name__ == "__main__":

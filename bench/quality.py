@@ -26,6 +26,7 @@ import jax
 from experiment import ROOT
 
 from sagan_jax.errors import RUN_AGAIN
+from sagan_jax.runtime.workdir import CHECKPOINTS, SAMPLES, read_metrics
 
 BUDGET = "minutes.json"  # in the workdir: seconds trained so far, of a run that is limited by time
 
@@ -51,7 +52,7 @@ def main() -> None:
             }
             for step in chosen
         ]
-        sheet = sorted((workdir / "samples").glob("*.png"))[-1]
+        sheet = sorted((workdir / SAMPLES).glob("*.png"))[-1]
         shutil.copy(sheet, flags.out.with_suffix(".png"))
         found = {"config": flags.config, "set": flags.set, "seconds": round(seconds), **speed(workdir)}
     budget = {"minutes": flags.minutes} if flags.minutes else {"steps": flags.steps}
@@ -120,7 +121,7 @@ def train(flags: argparse.Namespace, workdir: Path) -> float:
 
 def saved_steps(workdir: Path) -> list[int]:
     """Steps of the checkpoints."""
-    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdecimal())
+    return sorted(int(path.name) for path in (workdir / CHECKPOINTS).iterdir() if path.name.isdecimal())
 
 
 def score(flags: argparse.Namespace, subject: list[str], features: str) -> dict[str, Any]:
@@ -139,8 +140,7 @@ def score(flags: argparse.Namespace, subject: list[str], features: str) -> dict[
 
 def speed(workdir: Path) -> dict[str, float]:
     """Steps per second, the median of the run's log."""
-    rows = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    rates = sorted(row["steps_per_s"] for row in rows if "steps_per_s" in row)
+    rates = sorted(row["steps_per_s"] for row in read_metrics(workdir) if "steps_per_s" in row)
     return {"steps_per_s": round(rates[len(rates) // 2], 3)}
 
 

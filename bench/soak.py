@@ -33,6 +33,7 @@ from experiment import ROOT, changed_config
 from sagan_jax.errors import RUN_AGAIN
 from sagan_jax.runtime.checkpoint import SavedCheckpoints
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.workdir import ATTENTION, CHECKPOINTS, METRICS_FILE, SAMPLES, image_file, read_metrics
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.step_config import build_step_config
 
@@ -138,21 +139,20 @@ def one_life(workdir: Path, flags: argparse.Namespace, chance: random.Random) ->
 def unfinished(workdir: Path) -> set[tuple[str, int]]:
     """Checkpoints being written, or left behind half-written, with their serial numbers on the disk."""
     with contextlib.suppress(FileNotFoundError):  # one got its name meanwhile
-        return {(path.name, path.stat().st_ino) for path in (workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*")}
+        return {(path.name, path.stat().st_ino) for path in (workdir / CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")}
     return set()
 
 
 def is_drawing(workdir: Path, row: int) -> bool:
     """Whether a life is at a later step than `row`, saved and now drawn."""
     step = newest_row(workdir)
-    return step > row and step % DRAWN_EVERY == 0 and not (workdir / "samples" / f"{step:08d}.png").exists()
+    return step > row and step % DRAWN_EVERY == 0 and not image_file(workdir, SAMPLES, step).exists()
 
 
 def newest_row(workdir: Path) -> int:
     """Step of the last whole row of the metrics."""
-    file = workdir / "metrics.jsonl"
-    rows = file.read_text().split("\n")[:-1] if file.exists() else []
-    return json.loads(rows[-1])["step"] if rows else 0
+    rows = read_metrics(workdir)
+    return rows[-1]["step"] if rows else 0
 
 
 def live(workdir: Path, steps: int, count: int) -> list[subprocess.Popen]:
@@ -192,9 +192,7 @@ def wait(processes: list[subprocess.Popen]) -> list[int]:
 
 def newest_step(workdir: Path) -> int:
     """Of the finished checkpoints."""
-    return max(
-        (int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*") if path.name.isdecimal()), default=0
-    )
+    return max((int(path.name) for path in (workdir / CHECKPOINTS).glob("[0-9]*") if path.name.isdecimal()), default=0)
 
 
 def differences(first: Path, second: Path, steps: int) -> list[str]:
@@ -202,7 +200,7 @@ def differences(first: Path, second: Path, steps: int) -> list[str]:
     config = changed_config("digits", CHANGES)
     like = compile_creation(build_step_config(config), make_mesh(jax.devices()[:1])).eval_shape(jax.random.key(0))
     states = [
-        jax.tree_util.tree_leaves_with_path(jax.device_get(SavedCheckpoints(run / "checkpoints").restore(steps, like)))
+        jax.tree_util.tree_leaves_with_path(jax.device_get(SavedCheckpoints(run / CHECKPOINTS).restore(steps, like)))
         for run in (first, second)
     ]
     found = [
@@ -210,10 +208,11 @@ def differences(first: Path, second: Path, steps: int) -> list[str]:
         for (path, a), (_, b) in zip(*states, strict=True)
         if not np.array_equal(a, b, equal_nan=True)
     ]
-    rows = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (first, second)]
-    values = [[{k: v for k, v in row.items() if k not in TIMINGS} for row in each] for each in rows]
-    found += ["metrics.jsonl"] if values[0] != values[1] else []
-    for kind in ("samples", "attention"):
+    values = [
+        [{k: v for k, v in row.items() if k not in TIMINGS} for row in read_metrics(run)] for run in (first, second)
+    ]
+    found += [METRICS_FILE] if values[0] != values[1] else []
+    for kind in (SAMPLES, ATTENTION):
         pictures = [{file.name: file.read_bytes() for file in (run / kind).iterdir()} for run in (first, second)]
         found += [kind] if pictures[0] != pictures[1] else []
     return found

@@ -166,8 +166,6 @@ def _choices() -> str:
 
 def flat_fields(config: ConfigDict) -> dict[str, Any]:
     """Returns all fields by their dotted names, such as "train.steps"."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        inner = flat_fields(value) if isinstance(value, ConfigDict) else {"": value}
-        flat |= {f"{name}.{field}".rstrip("."): leaf for field, leaf in inner.items()}
-    return flat
+    from flax.traverse_util import flatten_dict  # with Flax comes JAX, which need not be imported for --help
+
+    return flatten_dict(config.to_dict(), sep=".")

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 FAILED, BAD_INPUT, DIVERGED = 1, 2, 3
-RUN_AGAIN = 75  # asked to stop, and everything is saved; the number of sysexits.h for "try again later"
-HUNG = 76  # no progress; can be run again
-INTERRUPTED = 130  # at once, by a second Ctrl-C
+RUN_AGAIN = 75  # stopped on request, with everything saved; EX_TEMPFAIL of sysexits.h
+HUNG = 76  # made no progress; can be run again
+INTERRUPTED = 130  # stopped at once, by a second Ctrl-C
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: a config field, a flag, a data set, a workdir.
+    """The user's input is wrong: a config field, a flag, a data set, a workdir.
 
     Its text is one sentence with the field, its value and the remedy. Programs print it without a traceback and exit
     with status 2.
@@ -54,11 +54,11 @@ class DivergedError(RuntimeError):
 
 
 class FailedError(RuntimeError):
-    """Something around the program failed, and the same again may succeed: a full disk, a machine that is gone."""
+    """Something outside the program failed, and running it again may succeed: a full disk, a machine that is gone."""
 
 
 class StoppedError(BaseException):
-    """The run was asked to stop; what it has done is saved.
+    """The run was stopped on request, with everything saved.
 
     Like KeyboardInterrupt it is no Exception: code that survives failures must not take it for one.
     """

@@ -7,9 +7,10 @@ from etils import epath
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.portable.folder import CARD, load_model
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.workdir import CONFIG_FILE, DATA_FILE
 from sagan_jax.sampling.model import Model
 from sagan_jax.training.networks import Networks
-from sagan_jax.training.trained import CONFIG, DATA, NEWEST, open_trained
+from sagan_jax.training.trained import NEWEST, open_trained
 
 PRETRAINED = Path(__file__).with_name("pretrained")  # models that come with this package, by name
 CALL_SIZE = 16  # images per call and device; the same in all programs, since other sizes round otherwise
@@ -40,11 +41,12 @@ def load(name_or_path: epath.PathLike, *, checkpoint: str | int = NEWEST, networ
                     " checkpoint and networks out, or give the workdir of its run."
                 )
             return load_model(folder, mesh, call_size, with_discriminator=True)
-        if (folder / CONFIG).exists() and (folder / DATA).exists():
+        if (folder / CONFIG_FILE).exists() and (folder / DATA_FILE).exists():
             return open_trained(folder, str(checkpoint), mesh, call_size, with_discriminator=True, networks=networks)
     raise InputError(
         f"{name_or_path} is neither a model that comes along ({', '.join(pretrained_names())}), nor a folder that"
-        f" sagan_jax.export wrote (no {CARD}), nor the workdir of a run (no {CONFIG} and {DATA}): give one of these."
+        f" sagan_jax.export wrote (no {CARD}), nor the workdir of a run (no {CONFIG_FILE} and {DATA_FILE}): give one of"
+        " these."
     )
 
 

@@ -1,6 +1,5 @@
 """Runs of the training program as processes of their own, for the tests that disturb them."""
 
-import json
 import os
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from conftest import ROOT, tiny_config
 from sagan_jax.config import flat_fields, load_config
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.workdir import CHECKPOINTS, read_metrics
 from sagan_jax.training.continuation import initial_state
 from sagan_jax.training.step_config import build_step_config
 
@@ -93,13 +93,7 @@ def wait_until(happened):
 
 def wait_for_step(workdir, step):
     """Until the metrics of a step are on the disk."""
-    wait_until(lambda: any(row["step"] >= step for row in rows_of(workdir)))
-
-
-def rows_of(workdir):
-    file = workdir / "metrics.jsonl"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    wait_until(lambda: any(row["step"] >= step for row in read_metrics(workdir)))
 
 
 def ended(*processes):
@@ -109,7 +103,7 @@ def ended(*processes):
 
 
 def newest_state(workdir, config):
-    checkpoints = Checkpoints(workdir / "checkpoints", 1, 100)
+    checkpoints = Checkpoints(workdir / CHECKPOINTS, 1, 100)
     state = initial_state(config, build_step_config(config), make_mesh(jax.devices()[:1]), checkpoints)
     checkpoints.close()
     return jax.device_get(state)
@@ -131,7 +125,7 @@ def assert_same_numbers(found, expected, steps):
     )
     timings = {"steps_per_s", "images_per_s", "data_wait"}
     values = [
-        {row["step"]: {k: v for k, v in row.items() if k not in timings} for row in rows_of(workdir)}
+        {row["step"]: {k: v for k, v in row.items() if k not in timings} for row in read_metrics(workdir)}
         for workdir in (found, expected)
     ]
     assert values[0] == values[1]

@@ -10,7 +10,6 @@ from runs import config_for
 from sagan_jax.errors import DivergedError
 from sagan_jax.runtime.interruption import StopRequest
 from sagan_jax.runtime.watchdog import Watchdog
-from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.divergence import Rollbacks
 from sagan_jax.training.loop import prepare, train, train_and_evaluate
 
@@ -100,6 +99,6 @@ def test_only_what_a_run_has_really_gone_through_counts(tmp_path, saved, kept):
     """Times gone back that an attempt without a checkpoint left behind, or that are later than the newest, do not."""
     file = tmp_path / "rollbacks.json"
     file.write_text(json.dumps([{"step": step, "reason": ""} for step in (0, 8, 12)]))
-    keys = [Rollbacks(RunWriter(tmp_path, saved or 0), step).key(0) for step in (saved, 20)]
+    keys = [Rollbacks(tmp_path, step).key(0) for step in (saved, 20)]
     assert [entry["step"] for entry in json.loads(file.read_text())] == kept
     assert jax.random.key_data(keys[0]).tolist() == jax.random.key_data(keys[1]).tolist()

@@ -24,7 +24,6 @@ from runs import (
     ended,
     in_several,
     newest_state,
-    rows_of,
     start,
     start_program,
     start_several,
@@ -35,6 +34,7 @@ from runs import (
 from sagan_jax import prepare as prepare_program
 from sagan_jax.errors import HUNG, RUN_AGAIN
 from sagan_jax.runtime.checkpoint import Checkpoints
+from sagan_jax.runtime.workdir import read_metrics
 
 pytestmark = pytest.mark.slow
 
@@ -178,20 +178,20 @@ def assert_first_losses_agree(rows, others):
 
 
 def test_four_processes_train_like_one(undisturbed, four_processes):
-    assert_first_losses_agree(rows_of(four_processes), rows_of(undisturbed))
+    assert_first_losses_agree(read_metrics(four_processes), read_metrics(undisturbed))
 
 
 def test_two_processes_train_like_one(undisturbed, tmp_path):
     statuses, outputs = ended(*start_several(tmp_path, 2, 2))
     assert statuses == [0] * 2, outputs
-    assert_first_losses_agree(rows_of(tmp_path), rows_of(undisturbed))
+    assert_first_losses_agree(read_metrics(tmp_path), read_metrics(undisturbed))
 
 
 def test_what_four_processes_save_two_and_then_one_go_on_with(two_processes):
     (status,), (output,) = ended(start(two_processes, 10))
     assert status == 0, output
     assert "continuing at step 8 of 10" in output
-    assert list(dict.fromkeys(row["step"] for row in rows_of(two_processes))) == list(range(1, 11))
+    assert list(dict.fromkeys(row["step"] for row in read_metrics(two_processes))) == list(range(1, 11))
 
 
 def test_two_processes_score_like_one(two_processes, tmp_path):
@@ -219,7 +219,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(two_processes, tm
     processes[1].send_signal(number)
     statuses, outputs = ended(*processes)
     assert statuses == [RUN_AGAIN] * 2, outputs
-    step = max(row["step"] for row in rows_of(tmp_path))
+    step = max(row["step"] for row in read_metrics(tmp_path))
     assert f"stopped and saved after step {step}" in outputs[0].replace(",", "")
     checkpoints = Checkpoints(tmp_path / "checkpoints", 1, 100)
     assert checkpoints.newest_step() == step

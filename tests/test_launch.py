@@ -11,9 +11,10 @@ import time
 import pytest
 import yaml
 from conftest import ROOT
-from runs import LIMIT, config_for, rows_of, wait_for_step, wait_until
+from runs import LIMIT, config_for, wait_for_step, wait_until
 
 from sagan_jax.config import flat_fields
+from sagan_jax.runtime.workdir import read_metrics
 
 LAUNCH = ROOT / "launch"
 SCRIPTS = ("local_multiprocess.sh", "slurm.sbatch", "tpu_pod.sh")
@@ -374,7 +375,7 @@ def test_local_processes_train_together(tmp_path):
     output = process.communicate(timeout=LIMIT)[0]
     assert process.returncode == 0, output
     assert "4 x cpu, 2 processes" in output
-    assert [row["step"] for row in rows_of(tmp_path)] == [1, 2, 3]
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2, 3]
 
 
 @pytest.mark.slow
@@ -384,7 +385,7 @@ def test_local_processes_stop_together(tmp_path):
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=LIMIT)[0]
     assert process.returncode == 75, output
-    step = max(row["step"] for row in rows_of(tmp_path))
+    step = max(row["step"] for row in read_metrics(tmp_path))
     assert f"stopped and saved after step {step:,}" in output
 
 

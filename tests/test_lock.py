@@ -11,7 +11,7 @@ from runs import config_for
 
 from sagan_jax.errors import BAD_INPUT, InputError
 from sagan_jax.runtime import lock
-from sagan_jax.runtime.workdir import open_workdir
+from sagan_jax.runtime.workdir_access import open_workdir
 from sagan_jax.training.loop import prepare
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("hasty_compilation")
 @pytest.fixture
 def bucket_folder(tmp_path, monkeypatch):
     """The same on a disk, where it is quicker."""
-    monkeypatch.setattr(lock, "BEAT", 0.3)
+    monkeypatch.setattr(lock, "HEARTBEAT", 0.3)
     monkeypatch.setattr(lock, "STALE_AFTER", 2.5)
     monkeypatch.setattr(lock, "SETTLED_AFTER", 0.3)
     monkeypatch.setattr(lock, "is_remote", lambda path: True)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from etils import epath
-from runs import config_for, rows_of
+from runs import config_for
 
 from sagan_jax.runtime import checkpoint as checkpoint_module
 from sagan_jax.runtime import journal as journal_module
-from sagan_jax.runtime import writer as writer_module
+from sagan_jax.runtime import workdir as workdir_module
 from sagan_jax.runtime.journal import Journal
-from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.runtime.workdir import read_metrics
+from sagan_jax.runtime.writer import RunWriter, open_writer
 from sagan_jax.training import run as run_module
 from sagan_jax.training.loop import train_and_evaluate
 
@@ -66,42 +67,42 @@ def raising(error):
 
 def test_going_back_also_forgets_rows_that_wait_for_the_next_upload(tmp_path, monkeypatch):
     monkeypatch.setattr(journal_module, "is_remote", lambda path: True)
-    writer = RunWriter(epath.Path(tmp_path), 0)
+    writer = open_writer(epath.Path(tmp_path), 0)
     for step in (1, 2, 3):
-        writer.scalars(step, {"loss": 1.0})
+        writer.write_scalars(step, {"loss": 1.0})
         if step == 1:
             writer.flush()
     writer.rewind(2)
-    writer.scalars(3, {"loss": 2.0})
+    writer.write_scalars(3, {"loss": 2.0})
     writer.close()
-    assert [(row["step"], row["loss"]) for row in rows_of(tmp_path)] == [(1, 1.0), (2, 1.0), (3, 2.0)]
+    assert [(row["step"], row["loss"]) for row in read_metrics(tmp_path)] == [(1, 1.0), (2, 1.0), (3, 2.0)]
 
 
 def test_pictures_that_cannot_be_written_do_not_end_a_run(tmp_path, capsys):
-    writer = RunWriter(tmp_path, 0)
+    writer = open_writer(tmp_path, 0)
     (tmp_path / "samples").write_text("in the way")
-    writer.picture(1, "samples", np.zeros((4, 4, 3), np.uint8))
+    writer.write_image(1, "samples", np.zeros((4, 4, 3), np.uint8))
     writer.close()
     assert "samples/00000001.png could not be written" in capsys.readouterr().err
 
 
 def test_a_run_outlives_a_file_system_with_errors_of_its_own(tmp_path, monkeypatch, capsys):
     """Settings, checkpoints, metrics and pictures, all out of reach from step 2 to step 5."""
-    out_of_reach, scalars = [], RunWriter.scalars
+    out_of_reach, write_scalars = [], RunWriter.write_scalars
 
     def follow(writer, step, values):
         out_of_reach[:] = [step] if 2 <= step <= 5 else []
-        scalars(writer, step, values)
+        write_scalars(writer, step, values)
 
     def failing(function):
         return lambda *given, **named: raising(OutOfReachError("503"))() if out_of_reach else function(*given, **named)
 
-    monkeypatch.setattr(RunWriter, "scalars", follow)
+    monkeypatch.setattr(RunWriter, "write_scalars", follow)
     monkeypatch.setattr(journal_module, "is_remote", lambda path: True)
     monkeypatch.setattr(journal_module, "UPLOAD_EVERY", 0.0)
     for module, name in (
         (journal_module, "write_atomic"),
-        (writer_module, "write_atomic"),
+        (workdir_module, "write_atomic"),
         (run_module, "settings_are_there"),
         (checkpoint_module._Manager, "save"),
     ):
@@ -115,7 +116,7 @@ def test_a_run_outlives_a_file_system_with_errors_of_its_own(tmp_path, monkeypat
     assert "metrics.jsonl cannot be written (503)" in said
     assert "samples/00000004.png could not be written (503)" in said
     assert "could not save into" in said
-    assert [row["step"] for row in rows_of(tmp_path) if "d_loss" in row] == list(range(1, 9))
+    assert [row["step"] for row in read_metrics(tmp_path) if "d_loss" in row] == list(range(1, 9))
 
 
 def test_buckets_are_reached_in_the_way_that_is_tested():

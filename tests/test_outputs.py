@@ -1,4 +1,4 @@
-"""Pictures, metrics, the writer, the workdir and timing."""
+"""Pictures, metrics, the workdir and timing."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 from conftest import tiny_config
-from PIL import Image
 
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
@@ -22,10 +21,10 @@ from sagan_jax.runtime.pictures import (
     sample_sheet,
 )
 from sagan_jax.runtime.randomness import stream_key
+from sagan_jax.runtime.settings import check_settings, save_settings
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.timing import Throughput, format_duration
-from sagan_jax.runtime.workdir import check_settings, open_workdir, save_settings
-from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.runtime.workdir_access import open_workdir
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 from sagan_jax.training.validation import free_fields
@@ -103,41 +102,18 @@ def test_distinct_queries_attend_differently():
     assert set(distinct_queries(weights, 3)) == {0, 3, 7}
 
 
-def test_writer_drops_rows_of_steps_that_will_be_taken_again(tmp_path):
-    writer = RunWriter(tmp_path, 0)
-    for step in (2, 4, 6):
-        writer.scalars(step, {"d_loss": step / 2})
-    writer.close()
-    writer.metrics_file.write_text(writer.metrics_file.read_text() + '{"step": 8, "d_l')  # killed while writing
-    resumed = RunWriter(tmp_path, 4)
-    resumed.scalars(6, {"d_loss": 9.0})
-    resumed.close()
-    rows = [json.loads(line) for line in resumed.metrics_file.read_text().splitlines()]
-    assert rows == [{"step": 2, "d_loss": 1.0}, {"step": 4, "d_loss": 2.0}, {"step": 6, "d_loss": 9.0}]
-
-
-def test_writer_saves_pictures(tmp_path):
-    pytest.importorskip("tensorflow")
-    writer = RunWriter(tmp_path, 0)
-    picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
-    path = writer.picture(120, "samples", picture)
-    writer.close()
-    assert path == tmp_path / "samples" / "00000120.png"
-    np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
-    assert list((tmp_path / "tensorboard").glob("events*"))
-
-
 def test_workdir_refuses_other_settings(tmp_path):
     settings = {"train": {"steps": 5, "loss": "hinge"}, "log": {"every_steps": 1}}
-    check_settings(tmp_path, "config.json", settings, free=())
+    check_settings(tmp_path, "config.json", settings, free=(), defaults={})
     save_settings(tmp_path, "config.json", settings)
     longer = {"train": {"steps": 9, "loss": "hinge"}, "log": {"every_steps": 3}}
-    check_settings(tmp_path, "config.json", longer, free=("log", "train.steps"))
+    check_settings(tmp_path, "config.json", longer, free=("log", "train.steps"), defaults={})
     with pytest.raises(InputError, match="log.every_steps = 3, but the run .* was started with 1"):
-        check_settings(tmp_path, "config.json", longer, free=("train.steps",))
-    (tmp_path / "config.json").write_text('{"train"')
-    with pytest.raises(InputError, match="config.json is damaged"):
-        check_settings(tmp_path, "config.json", settings, free=())
+        check_settings(tmp_path, "config.json", longer, free=("train.steps",), defaults={})
+    for damaged in ('{"train"', "[]"):
+        (tmp_path / "config.json").write_text(damaged)
+        with pytest.raises(InputError, match="config.json is damaged"):
+            check_settings(tmp_path, "config.json", settings, free=(), defaults={})
 
 
 def test_steps_may_grow_only_where_the_learning_rate_does_not_decay_over_them():

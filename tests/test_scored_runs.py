@@ -18,6 +18,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.checkpoint import BestCheckpoint, SavedCheckpoints
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.writer import MetricWriter
 from sagan_jax.training import evaluation, loop
 from sagan_jax.training.evaluation import open_comparison
 from sagan_jax.training.loop import train_and_evaluate
@@ -97,6 +98,14 @@ def test_the_best_of_a_resumed_run_is_still_the_best(tmp_path):
     higher.close()
 
 
+class TextWriter(MetricWriter):
+    def __init__(self):
+        self.texts = {}
+
+    def write_texts(self, step, texts):
+        self.texts |= {(step, name): text for name, text in texts.items()}
+
+
 def names_of_scores(workdir):
     return sorted(file.name for file in (workdir / "evaluations").iterdir())
 
@@ -105,7 +114,10 @@ def test_a_scored_run_continues(workdir, cache, tmp_path):
     """Scores draw nothing from the run's random numbers, and a stop between them changes nothing."""
     halves = tmp_path / "halves"
     train_and_evaluate(scored_config(cache, steps=2), str(halves))
-    train_and_evaluate(scored_config(cache), str(halves))
+    own = TextWriter()
+    train_and_evaluate(scored_config(cache), str(halves), writers=[own])
+    (file,) = (halves / "evaluations").glob("00000004-*.json")
+    assert json.loads(own.texts[4, "eval/protocol"]) == json.loads(file.read_text())["protocol"]
     whole, parts = score_rows(workdir), score_rows(halves)
     assert list(parts) == [2, 4]
     assert names_of_scores(halves) == names_of_scores(workdir)

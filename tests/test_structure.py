@@ -49,7 +49,7 @@ ALLOWED = {
     "exploring": {"errors", "runtime", "metrics", "data", "sampling"},
     "explore": {"cli", "errors", "runtime", "exploring", "model_flags"},
     "export": {"cli", "errors", "runtime", "weights", "layouts", "sampling", "portable", "loading", "model_flags"},
-    "reporting": {"errors", "evaluation"},
+    "reporting": {"errors", "runtime", "evaluation"},
     "report": {"cli", "errors", "runtime", "reporting"},
     "prepare": {"cli", "errors", "data", "preparation", "runtime"},
 }

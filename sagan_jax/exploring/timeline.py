@@ -2,7 +2,6 @@
 
 import base64
 import html
-import json
 import math
 import re
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from etils import epath
 
 from sagan_jax.exploring.scene import signed
-from sagan_jax.runtime.writer import METRICS_FILE
+from sagan_jax.runtime.workdir import SAMPLES, read_metrics
 
 WIDTH, HEIGHT = 400, 150  # of the curves, in units of their SVG
 MAX_CURVE_STEPS = 300  # of a curve
@@ -37,17 +36,16 @@ class Timeline(NamedTuple):
 
 def read_timeline(workdir: epath.Path) -> Timeline:
     """Reads the time line of a run's folder; leaves out what is missing or damaged."""
-    folder, file = workdir / "samples", workdir / METRICS_FILE
+    folder = workdir / SAMPLES
     found = sorted(folder.glob("*.png")) if folder.is_dir() else []
     sheets = {int(path.stem): path for path in found if path.stem.isdecimal()}
     gammas = {}
-    for line in file.read_text().splitlines() if file.exists() else ():
+    for row in read_metrics(workdir):
         try:
-            row = json.loads(line)
             found_here = {name: float(value) for name, value in row.items() if "gamma" in name}
             if values := {name: value for name, value in found_here.items() if math.isfinite(value)}:
-                gammas[int(row["step"])] = values
-        except (ValueError, KeyError, TypeError, AttributeError):
+                gammas[row["step"]] = values
+        except (ValueError, TypeError):
             continue
     return Timeline(sheets, gammas)
 

@@ -12,8 +12,17 @@ from sagan_jax.errors import InputError
 from sagan_jax.evaluation.record import Evaluation, read_evaluation, shown_facts, shown_value
 from sagan_jax.evaluation.scores import KINDS
 from sagan_jax.reporting.curves import panels
+from sagan_jax.runtime.workdir import (
+    ATTENTION,
+    CONFIG_FILE,
+    DATA_FILE,
+    EVALUATIONS,
+    NEIGHBOURS,
+    REAL,
+    SAMPLES,
+    read_metrics,
+)
 
-EVALUATIONS = "evaluations"
 EARLIER = 4  # pictures of earlier steps, of each kind
 
 STYLE = """
@@ -39,26 +48,26 @@ def report_page(workdir: epath.Path) -> str:
     Raises:
       InputError: the folder holds no run, or its files are damaged.
     """
-    config = _read_json(workdir / "config.json")
-    rows = _read_rows(workdir / "metrics.jsonl")
+    config = _read_json(workdir / CONFIG_FILE)
+    rows = read_metrics(workdir)
     sections = [
         *_scores(workdir),
         *_curves(rows),
-        *_pictures(workdir, "samples", "Samples", "Always of the same latents, not selected."),
+        *_pictures(workdir, SAMPLES, "Samples", "Always of the same latents, not selected."),
         *_pictures(
             workdir,
-            "neighbours",
+            NEIGHBOURS,
             "Nearest real images",
             "Each row is a sample and the real images nearest to it in feature space. The number is the distance of"
             " the nearest, in units of the median distance of a real image from its own nearest: near 0 it is a copy.",
         ),
-        *_pictures(workdir, "attention", "Attention", "What each marked point attends to."),
-        *_pictures(workdir, "real", "Real images", "Of the training data, in the rows of the sample sheets."),
-        f"<h2>Settings</h2><details><summary>config.json</summary><pre>{_text(json.dumps(config, indent=2))}</pre>"
+        *_pictures(workdir, ATTENTION, "Attention", "What each marked point attends to."),
+        *_pictures(workdir, REAL, "Real images", "Of the training data, in the rows of the sample sheets."),
+        f"<h2>Settings</h2><details><summary>{CONFIG_FILE}</summary><pre>{_text(json.dumps(config, indent=2))}</pre>"
         "</details>",
     ]
     step = int(max((row["step"] for row in rows), default=0))
-    about = f"{_about_data(workdir / 'data.json')} · step {step:,}"
+    about = f"{_about_data(workdir / DATA_FILE)} · step {step:,}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(workdir.name)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body><header>'
@@ -132,19 +141,6 @@ def _read_json(file: epath.Path) -> Any:
         raise InputError(f"{file.parent} is no folder of a run (no {file.name}): give another --workdir.") from error
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error}): restore it.") from error
-
-
-def _read_rows(file: epath.Path) -> list[dict[str, float]]:
-    """Reads the complete rows; a run in progress may be writing the last one."""
-    rows = []
-    for line in file.read_bytes().decode(errors="replace").splitlines() if file.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            rows.append(row)
-    return rows
 
 
 def _text(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Everything that touches devices, files, clocks and the terminal; knows nothing of GANs."""
+"""Devices, files, clocks and the terminal; nothing here depends on GANs."""

@@ -1,4 +1,4 @@
-"""Checkpoints with Orbax: saved in the background, atomically, with manifests; newest, milestones and best are kept."""
+"""Saves and restores checkpoints with Orbax: asynchronous, atomic, each with a manifest of its files."""
 
 import contextlib
 import time
@@ -16,21 +16,21 @@ from sagan_jax.runtime.storage import describe_error, is_remote
 from sagan_jax.runtime.timing import info, warn
 
 Tree = Any
-PAUSES = (5.0, 20.0)  # seconds before the next try to save the last state of a run
+RETRY_PAUSES = (5.0, 20.0)  # seconds before each further attempt to save the last state of a run
 
 
 class _Manager(ocp.CheckpointManager):
-    """Leaves preemptions to `StopRequest`: Orbax asks JAX too, with other numbers, and stops would be lost."""
+    """Orbax's manager without its preemption check, which would compete with that of `StopRequest` and lose stops."""
 
     def reached_preemption(self, step: int) -> bool:
         return False
 
 
 class SavedCheckpoints:
-    """Checkpoints to read, each named by its number of completed steps; touches nothing, so a run may go on meanwhile.
+    """Reads checkpoints, named by their completed steps, and changes nothing, so a run may be writing meanwhile.
 
     Args:
-      folder: where they lie.
+      folder: of the checkpoints.
     """
 
     def __init__(self, folder: epath.PathLike):
@@ -43,51 +43,51 @@ class SavedCheckpoints:
         self._manager = _Manager(self.folder, options=options, item_handlers=handler)
 
     def steps(self) -> list[int]:
-        """Steps completed in each checkpoint that is there, in rising order."""
+        """Returns the completed steps of all checkpoints, in rising order."""
         return sorted(self._manager.all_steps())
 
     def verify(self, step: int) -> str | None:
-        """What is wrong with a checkpoint, or None. Reads all of it."""
+        """Reads a whole checkpoint and returns what is damaged in it, or None."""
         return verify(self.folder / str(step))
 
     def restore(self, step: int, like: Tree) -> Tree:
-        """The state saved at a step, as arrays of the shapes, dtypes and shardings of `like`."""
+        """Returns the state saved at a step, as arrays with the shapes, dtypes and shardings of `like`."""
         places = ocp.checkpoint_utils.construct_restore_args(like)
         return self._manager.restore(step, args=ocp.args.PyTreeRestore(like, restore_args=places))
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
+        """Waits until everything is on disk, and closes the manager."""
         self._manager.wait_until_finished()
         self._manager.close()
 
 
 class WrittenCheckpoints(SavedCheckpoints):
-    """Checkpoints to read and write.
+    """Reads and writes checkpoints.
 
     Attributes:
-      failed: whether the newest save failed, so that it is worth trying again soon.
+      failed: whether the newest save failed and should be repeated soon.
     """
 
     failed = False
-    _being_written = 0  # the step
+    _step_being_written = 0
 
     def _write(self, step: int, state: Tree, metrics: dict[str, Any] | None = None) -> None:
-        with self._noting_failure():
+        with self._recording_failure():
             if self.failed:
                 self._reopen()
-            self.failed, self._being_written = False, step
+            self.failed, self._step_being_written = False, step
             saved = self._manager.save(step, args=ocp.args.PyTreeSave(state), metrics=metrics)
             if not saved and step not in self._manager.all_steps():
                 raise RuntimeError(f"there is a later checkpoint than {step}, after which Orbax takes none")
 
     def _reopen(self) -> None:
-        """Removes what is half-written; a manager whose save has failed cannot save again."""
+        """Replaces the manager, since one whose save has failed cannot save again; removes partial checkpoints."""
         with contextlib.suppress(Exception):
             self._manager.close()
         self._open(self.folder, self._options)
 
     @contextlib.contextmanager
-    def _noting_failure(self) -> Iterator[None]:
+    def _recording_failure(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # TensorStore and the system raise many kinds
@@ -95,8 +95,8 @@ class WrittenCheckpoints(SavedCheckpoints):
                 raise
             self.failed = True
             warn(
-                f"could not save into {self.folder} ({describe_error(error)}): the run goes on and tries again; what was"
-                " saved before is kept"
+                f"could not save into {self.folder} ({describe_error(error)}): the run goes on and tries again; what"
+                " was saved before is kept"
             )
             with contextlib.suppress(Exception):  # tried again with the next save
                 self._reopen()
@@ -104,23 +104,23 @@ class WrittenCheckpoints(SavedCheckpoints):
     def _writing_options(self, folder: epath.Path, **kept: Any) -> ocp.CheckpointManagerOptions:
         def finalize() -> None:
             if is_host0():
-                write_manifest(folder, self._being_written)
+                write_manifest(folder, self._step_being_written)
 
         return ocp.CheckpointManagerOptions(
-            cleanup_tmp_directories=True,  # what a killed run left half-written
-            # Before the checkpoint gets its name.
+            cleanup_tmp_directories=True,  # partial checkpoints of a run that was killed
+            # Called before the checkpoint is renamed to its final name.
             async_options=ocp.options.AsyncOptions(post_finalization_callback=finalize),
             **kept,
         )
 
 
 class Checkpoints(WrittenCheckpoints):
-    """The checkpoints of one workdir. Damaged ones newer than the newest sound one are set aside.
+    """Reads and writes a run's checkpoints. Quarantines damaged ones that are newer than the newest intact one.
 
     Args:
-      folder: where they lie; made if missing.
-      keep: how many of the newest to keep.
-      keep_every_steps: checkpoints of these multiples are kept for good.
+      folder: of the checkpoints; created if missing.
+      keep: number of newest checkpoints to keep.
+      keep_every_steps: checkpoints at multiples of it are kept permanently.
 
     Raises:
       InputError: there are checkpoints, and all are damaged.
@@ -129,38 +129,38 @@ class Checkpoints(WrittenCheckpoints):
     def __init__(self, folder: epath.PathLike, keep: int, keep_every_steps: int):
         folder = epath.Path(folder)
         if is_host0():
-            damaged, sound = find_damaged(folder)
-            if damaged and sound is None:
+            damaged, intact = find_damaged(folder)
+            if damaged and intact is None:
                 reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
                 raise InputError(
                     f"all checkpoints in {folder} are damaged ({reasons}): restore one from a copy, or start afresh"
                     " with another --workdir."
                 )
             quarantine(folder, damaged)
-        broadcast_from_host0(0)  # the others wait
+        broadcast_from_host0(0)  # the other processes wait for the first
         self._open(folder, self._writing_options(folder, max_to_keep=keep, keep_period=keep_every_steps))
 
     def newest_step(self) -> int | None:
-        """Steps completed in the newest checkpoint, or None if there is none."""
+        """Returns the completed steps of the newest checkpoint, or None if there is none."""
         return self._manager.latest_step()
 
     def save(self, step: int, state: Tree) -> None:
-        """Saves the state; returns once the devices' arrays are copied, the rest happens in the background.
+        """Starts saving the state in the background; returns once the arrays are copied from the devices.
 
-        A failure is told and remembered in `failed`; what was saved before stays. With several processes it is
-        raised: only all together could go on.
+        A failure is a warning and sets `failed`; earlier checkpoints are kept. With several processes it is raised
+        instead, since they could only continue together.
         """
-        with self._noting_failure():
-            self._manager.wait_until_finished()  # raises what went wrong with the one before
+        with self._recording_failure():
+            self._manager.wait_until_finished()  # raises the error of the previous save
         self._write(step, state)
 
     def wait_until_saved(self, step: int, state: Tree) -> None:
-        """Waits until the state just saved is on disk, and tries again if it is not.
+        """Waits until the state that was just passed to `save` is on disk; repeats a save that failed.
 
         Raises:
-          FailedError: it still is not.
+          FailedError: all attempts failed.
         """
-        for pause in PAUSES:
+        for pause in RETRY_PAUSES:
             self.look_for_failure(wait=True)
             if not self.failed:
                 return
@@ -174,14 +174,14 @@ class Checkpoints(WrittenCheckpoints):
             )
 
     def look_for_failure(self, *, wait: bool = False) -> None:
-        """Notes if the save in the background has failed; does not wait for it unless told."""
+        """Sets `failed` if the save in the background has failed; with `wait`, waits for its end."""
         if wait or not self._manager.is_saving_in_progress():
-            with self._noting_failure():
+            with self._recording_failure():
                 self._manager.wait_until_finished()
 
 
 def save_once(folder: epath.Path, state: Tree) -> None:
-    """Saves a state on its own, to be looked at; waits for it, and only tells if it fails."""
+    """Saves a state by itself, for inspection, and waits for it; a failure is only a warning."""
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(folder, state, force=True)
@@ -194,22 +194,22 @@ def save_once(folder: epath.Path, state: Tree) -> None:
 
 
 class BestCheckpoint(WrittenCheckpoints):
-    """The one checkpoint with the best score so far; its score is saved with it, so a resumed run knows it.
+    """Keeps the one checkpoint with the best score so far, and the score with it, for a resumed run.
 
     Args:
-      folder: where it lies; made if missing.
-      measure: what the score is; scores of another measure cannot be compared.
-      lower_is_better: of the score.
+      folder: of the checkpoint; created if missing.
+      measure: names the score with its protocol; scores of another measure cannot be compared.
+      lower_is_better: whether a lower score is better.
 
     Raises:
-      InputError: the checkpoint that is there was chosen by another measure.
+      InputError: the existing checkpoint was chosen by another measure.
     """
 
     def __init__(self, folder: epath.PathLike, measure: str, *, lower_is_better: bool):
         folder = epath.Path(folder)
         if is_host0():
             quarantine(folder, find_damaged(folder)[0])
-        broadcast_from_host0(0)  # the others wait
+        broadcast_from_host0(0)  # the other processes wait for the first
         options = self._writing_options(folder, max_to_keep=1)
         options.best_fn, options.best_mode = (lambda saved: saved["score"]), ("min" if lower_is_better else "max")
         self._open(folder, options)
@@ -222,26 +222,26 @@ class BestCheckpoint(WrittenCheckpoints):
             )
 
     def score(self) -> float | None:
-        """Of the checkpoint that is there, or None."""
+        """Returns the score of the existing checkpoint, or None."""
         step = self._manager.best_step()
         return None if step is None else float(self._manager.metrics(step)["score"])
 
     def save_if_better(self, step: int, state: Tree, score: float) -> bool:
-        """Saves the state in place of the one before if its score is better; returns whether it did."""
+        """Replaces the checkpoint if the score is better than its own; returns whether it did."""
         better = False
-        with self._noting_failure():
-            self._forget_the_future(step, score)
+        with self._recording_failure():
+            self._delete_later(step, score)
             best = self.score()
             better = best is None or (score < best if self._lower_is_better else score > best)
         if not broadcast_from_host0(better):
             return False
         self._write(step, state, {"score": score, "measure": self._measure})
-        with self._noting_failure():
+        with self._recording_failure():
             self._manager.wait_until_finished()
         return not self.failed
 
-    def _forget_the_future(self, step: int, score: float) -> None:
-        """Removes a checkpoint that is later, or of this step with another score: a run that went back has no such."""
+    def _delete_later(self, step: int, score: float) -> None:
+        """Deletes a checkpoint of a later step, or of this one with another score: the run has gone back before it."""
         best = self._manager.best_step()
         if best is not None and broadcast_from_host0(best > step or (best == step and self.score() != score)):
             self._manager.delete(best)

@@ -1,4 +1,4 @@
-"""Proof that a checkpoint is as it was written: a list of its files, made before the checkpoint gets its name."""
+"""Manifests, which prove that a checkpoint is as it was written: a list of its files, written before it is renamed."""
 
 import json
 import uuid
@@ -8,26 +8,26 @@ from etils import epath
 
 from sagan_jax.runtime.storage import is_remote, sha256_of, write_atomic
 from sagan_jax.runtime.timing import warn
+from sagan_jax.runtime.workdir import QUARANTINE
 
-QUARANTINE = "quarantine"  # beside the folder of the checkpoints
 MANIFEST = "manifest.json"  # in the folder of a checkpoint: {"files": {name: [bytes, sha256]}}
 EARLIER_MANIFEST = "seal.json"  # its name in checkpoints of earlier versions
 
 
 def write_manifest(folder: epath.Path, step: int) -> None:
-    """Writes the manifest of the checkpoint of a step, which still has the name that Orbax gives it while writing.
+    """Writes the manifest of the checkpoint of a step, which still has Orbax's temporary name.
 
-    Files in a bucket are listed with their sizes only: buckets keep hashes themselves.
+    Files in a bucket are listed with their sizes only, since buckets keep hashes themselves.
     """
     for checkpoint in folder.iterdir():
         if checkpoint.name.partition(".")[0] == str(step):
-            # What lies beside the folders in it Orbax writes later, when the checkpoint is done.
-            files = {name: _print_of(checkpoint / name) for name in _names(checkpoint) if "/" in name}
+            # Files at the top of the checkpoint are left out: Orbax writes them after this.
+            files = {name: _fingerprint(checkpoint / name) for name in _file_names(checkpoint) if "/" in name}
             write_atomic(checkpoint / MANIFEST, json.dumps({"files": files}).encode())
 
 
 def verify(checkpoint: epath.Path) -> str | None:
-    """What is wrong with a finished checkpoint, or None. Reads all of it."""
+    """Reads a whole finished checkpoint and returns what is damaged in it, or None."""
     try:
         files = json.loads(_manifest_of(checkpoint).read_text())["files"]
     except OSError:
@@ -51,25 +51,25 @@ def _manifest_of(checkpoint: epath.Path) -> epath.Path:
 
 
 def find_damaged(folder: epath.Path) -> tuple[dict[int, str], int | None]:
-    """What is wrong with each checkpoint that is newer than the newest sound one, and the step of that one."""
-    wrong: dict[int, str] = {}
+    """Returns the damage of each checkpoint that is newer than the newest intact one, and the step of the latter."""
+    damaged: dict[int, str] = {}
     for step in sorted(finished_steps(folder), reverse=True):
         reason = verify(folder / str(step))
         if reason is None:
-            return wrong, step
-        wrong[step] = reason
-    return wrong, None
+            return damaged, step
+        damaged[step] = reason
+    return damaged, None
 
 
 def finished_steps(folder: epath.Path) -> list[int]:
-    """Steps of the checkpoints in a folder, in any order."""
+    """Returns the steps of the finished checkpoints in a folder, in any order."""
     found = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.exists() else []
-    # In a bucket an unfinished one has the same name.
+    # In a bucket an unfinished one has its final name already.
     return [int(path.name) for path in found if ocp.utils.is_checkpoint_finalized(path)]
 
 
 def quarantine(folder: epath.Path, damaged: dict[int, str]) -> None:
-    """Moves damaged checkpoints out of the way, into the folder `quarantine` beside their own, and says so."""
+    """Moves damaged checkpoints into the folder `QUARANTINE` beside their own, with a warning for each."""
     for step, reason in damaged.items():
         target = folder.parent / QUARANTINE / f"{folder.name}-{step}-{uuid.uuid4().hex[:4]}"
         _move(folder / str(step), target)
@@ -77,8 +77,8 @@ def quarantine(folder: epath.Path, damaged: dict[int, str]) -> None:
 
 
 def _move(folder: epath.Path, target: epath.Path) -> None:
-    if is_remote(folder):  # where only objects can be moved
-        for name in _names(folder):
+    if is_remote(folder):  # where single objects can be moved, but no folders
+        for name in _file_names(folder):
             (folder / name).copy(target / name)
         folder.rmtree()
     else:
@@ -86,12 +86,12 @@ def _move(folder: epath.Path, target: epath.Path) -> None:
         folder.rename(target)
 
 
-def _names(folder: epath.Path, prefix: str = "") -> list[str]:
+def _file_names(folder: epath.Path, prefix: str = "") -> list[str]:
     names: list[str] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        names += _names(path, f"{prefix}{path.name}/") if path.is_dir() else [prefix + path.name]
+        names += _file_names(path, f"{prefix}{path.name}/") if path.is_dir() else [prefix + path.name]
     return names
 
 
-def _print_of(file: epath.Path) -> list[int | str]:
+def _fingerprint(file: epath.Path) -> list[int | str]:
     return [file.stat().length, "" if is_remote(file) else sha256_of(file)]

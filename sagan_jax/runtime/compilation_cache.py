@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk, so that the same run starts at once the next time."""
+"""Keeps compiled programs on disk, so that the same run starts faster the next time."""
 
 import hashlib
 import platform
@@ -10,7 +10,7 @@ MIN_COMPILE_SECONDS = 1.0  # programs that compile faster are not kept
 
 
 def enable_compilation_cache() -> None:
-    """Keeps them in ~/.cache/sagan_jax/compiled, unless JAX_COMPILATION_CACHE_DIR names another folder."""
+    """Keeps compiled programs in ~/.cache/sagan_jax/compiled, unless JAX_COMPILATION_CACHE_DIR names another folder."""
     if jax.config.values["jax_compilation_cache_dir"] is None:
         folder = Path("~/.cache/sagan_jax/compiled").expanduser() / _processor()
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -18,9 +18,9 @@ def enable_compilation_cache() -> None:
 
 
 def _processor() -> str:
-    """A name for what this processor can do: code for one may not run on another that shares the folder."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    abilities = {line for line in lines if line.partition(":")[0].strip() in ("model name", "flags", "Features")}
-    name = "".join(sorted(abilities)) or platform.processor()
+    """Returns a name for the instruction sets of this processor: code for one may not run on others."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    features = {line for line in lines if line.partition(":")[0].strip() in ("model name", "flags", "Features")}
+    name = "".join(sorted(features)) or platform.processor()
     return f"{platform.machine()}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Stopping on request: SIGTERM (a preemption) and Ctrl-C end a run with nothing lost, all processes after one step."""
+"""Stops a run on SIGTERM (a preemption) or Ctrl-C with nothing lost, all its processes after the same step."""
 
 import contextlib
 import os
@@ -13,27 +13,27 @@ from jax.experimental import multihost_utils
 
 from sagan_jax.errors import INTERRUPTED, StoppedError
 
-STANDARD_ERROR = 2  # its number; in a handler nothing is printed, since print must not be entered twice
+STANDARD_ERROR = 2  # file descriptor; a signal handler must not call print, which is not reentrant
 
 
 class StopRequest:
-    """As a context around a run, in which SIGTERM and SIGINT ask it to stop and a second SIGINT ends it at once.
+    """Turns SIGTERM and SIGINT into a request to stop, within its context; a second SIGINT ends the process at once.
 
-    While steps are taken (`steps`) it goes on until it asks `reached`. At other times everything is saved, and a single
-    process stops where it is: StoppedError is raised there.
+    Within `steps` the run continues until it calls `reached`. Elsewhere everything is saved, so in a single process the
+    signal handler raises StoppedError where it is.
 
-    With several processes a signal to any of them counts, once they ask. Then JAX itself catches SIGTERM and finds a
-    question that no process has asked yet, so an interrupt is passed on as a SIGTERM.
+    With several processes a signal to any of them stops all. There JAX itself catches SIGTERM and agrees on a call of
+    `reached` that no process has made yet, so SIGINT is passed on as SIGTERM.
     """
 
     def __init__(self) -> None:
         self._several = jax.process_count() > 1
-        self._asked = self._taking_steps = False
+        self._requested = self._taking_steps = False
         self._calls = 0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # as a library it may run in another, without signals
+        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
             caught = (signal.SIGINT,) if self._several else (signal.SIGINT, signal.SIGTERM)
             self._before = {number: signal.signal(number, self._handle) for number in caught}
         return self
@@ -44,32 +44,32 @@ class StopRequest:
 
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
-        """Within it there is something to save, so a signal waits for `reached`. At the end all must be saved."""
+        """Marks steps that are not saved yet, so a signal waits for `reached`. At its end everything must be saved."""
         self._taking_steps = True
         try:
             yield
         finally:
             self._taking_steps = False
-        if self._asked and not self._several:  # since `reached` was asked for the last time
+        if self._requested and not self._several:  # after the last call of `reached`
             raise stopped()
 
     def reached(self) -> bool:
-        """Whether to stop now; to be asked by all processes before the first step and after each call, equally often.
+        """Returns whether to stop now; all processes call it equally often, before the first step and after each call.
 
-        Nothing else may ask JAX, which compares the numbers of calls.
+        Nothing else may call JAX's sync point, which compares the numbers of calls.
         """
         self._calls += 1
-        # False where no processes were joined. Where one was, JAX may have caught a SIGTERM before this context began.
+        # False without jax.distributed. With it, JAX may have caught a SIGTERM before this context was entered.
         agreed = multihost_utils.reached_preemption_sync_point(self._calls)
-        return agreed or (self._asked and not self._several)
+        return agreed or (self._requested and not self._several)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._requested:
             if number == signal.SIGINT:
                 os.write(STANDARD_ERROR, b"\nstopped at once: run the same command again to go on\n")
-                os._exit(INTERRUPTED)  # else a save in the background would be waited for
+                os._exit(INTERRUPTED)  # a usual exit would wait for a save in the background
             return
-        self._asked = True
+        self._requested = True
         name = signal.Signals(number).name
         if not (self._taking_steps or self._several):
             os.write(STANDARD_ERROR, f"\n{name}: nothing is left to save; Ctrl-C again stops at once\n".encode())
@@ -80,5 +80,5 @@ class StopRequest:
 
 
 def stopped() -> StoppedError:
-    """What is raised where a run stops while it takes no steps."""
+    """Returns the error to raise where a run is stopped outside its steps."""
     return StoppedError("stopped while no steps were taken; all that were are saved: run the same again to go on")

@@ -1,4 +1,4 @@
-"""A file that grows line by line, on a disk or in a bucket; lines that cannot be written wait until they can."""
+"""Appends lines to a file on a disk or in a bucket; keeps lines that cannot be written until they can be."""
 
 import contextlib
 import os
@@ -10,43 +10,43 @@ from etils import epath
 from sagan_jax.runtime.storage import describe_error, is_remote, write_atomic
 from sagan_jax.runtime.timing import warn
 
-UPLOAD_EVERY = 60.0  # seconds; an object in a bucket can only be written as a whole
+UPLOAD_EVERY = 60.0  # seconds; an object in a bucket can only be replaced as a whole
 
 
 class Journal:
-    """Lines of text in a file.
+    """A text file that lines are appended to.
 
     Args:
-      file: made with the first line, and its folder too where that is missing.
+      file: created with the first line, with its folder where that is missing.
     """
 
     def __init__(self, file: epath.Path):
         self.file = file
         self._remote = is_remote(file)
         self._waiting: list[bytes] = []
-        # What comes before the waiting lines, where the file must be written as a whole; None: they are appended.
+        # The content before the waiting lines where the file must be replaced; None where they can be appended.
         self._before = self._read() if self._remote else None
         self._uploaded = time.monotonic()
         self._failing = False
 
     def append(self, line: str) -> None:
-        """Adds a line; in a bucket it is there within a minute."""
+        """Appends a line; in a bucket it appears within `UPLOAD_EVERY` seconds."""
         self._waiting.append(line.encode() + b"\n")
         if not self._remote or time.monotonic() - self._uploaded > UPLOAD_EVERY:
             self.flush()
 
     def replace(self, lines: list[str]) -> None:
-        """Makes these all the lines."""
+        """Replaces all lines."""
         self._waiting, self._before = [line.encode() + b"\n" for line in lines], b""
         self._write_waiting()
 
     def flush(self) -> None:
-        """Writes what waits. A failure is told once, and the lines wait for the next time."""
+        """Writes the waiting lines. The first failure in a row is a warning; the lines wait for the next call."""
         if self._waiting:
             self._write_waiting()
 
     def lines(self) -> list[str]:
-        """All lines, also those that wait; one that was cut short by a crash is the last of the file."""
+        """Returns all lines, the waiting ones included; the last in the file may have been cut short by a crash."""
         before = self._read() if self._before is None else self._before
         return (before + b"".join(self._waiting)).decode().splitlines()
 
@@ -78,5 +78,5 @@ class Journal:
                     raise OSError(None, "the disk is full")
             except OSError:
                 with contextlib.suppress(OSError):
-                    file.truncate(end)  # no half lines
+                    file.truncate(end)  # leave no partial line
                 raise

@@ -1,4 +1,4 @@
-"""One run per workdir: a lock on a local folder, and in a bucket, which knows no locks, a file that is kept fresh."""
+"""Allows one run per workdir: by a file lock on a disk, by a file with a heartbeat in a bucket, which has no locks."""
 
 import contextlib
 import fcntl
@@ -17,35 +17,35 @@ from etils import epath
 from sagan_jax.errors import BAD_INPUT, InputError
 from sagan_jax.runtime.storage import describe_error, is_remote
 from sagan_jax.runtime.timing import warn
+from sagan_jax.runtime.workdir import LOCK_FILE
 
-LOCK_FILE = ".lock"
-BEAT = 15.0  # seconds between two signs of life in a bucket
-STALE_AFTER = 3 * BEAT  # seconds without one, after which its run is known to be dead
-SETTLED_AFTER = 1.0  # seconds after which it shows which of two runs that began together was the last to write
+HEARTBEAT = 15.0  # seconds between two in a bucket
+STALE_AFTER = 3 * HEARTBEAT  # seconds without a heartbeat after which a run is dead
+SETTLED_AFTER = 1.0  # seconds after which two runs that began together see which of them wrote last
 
 
 def workdir_lock(workdir: epath.Path) -> contextlib.AbstractContextManager[None]:
-    """A context in which other runs are kept out of an existing folder. It ends with the process, however that ends.
+    """Keeps other runs out of an existing folder, within its context; the lock ends with the process in any case.
 
-    In a bucket it ends the process, with status `errors.BAD_INPUT`, if another run has taken the folder all the same.
+    In a bucket it ends the process, with status `errors.BAD_INPUT`, if another run takes the folder nevertheless.
 
     Raises:
-      InputError: another run is in it.
+      InputError: another run uses the folder.
     """
-    return _kept_fresh(workdir / LOCK_FILE) if is_remote(workdir) else _locked(Path(workdir / LOCK_FILE))
+    return _heartbeat_lock(workdir / LOCK_FILE) if is_remote(workdir) else _file_lock(Path(workdir / LOCK_FILE))
 
 
 def lock_is_gone(workdir: epath.Path) -> bool:
-    """Whether the lock of this process on a local folder was deleted, maybe with the folder, and must be taken again.
+    """Returns whether the lock file of this process was deleted, perhaps with its folder, and must be taken again.
 
-    In a bucket the file is made again, or missed, by what keeps it fresh.
+    Always False in a bucket, where the heartbeat writes the file again.
     """
     path = workdir / LOCK_FILE
     return not is_remote(workdir) and (not path.exists() or path.read_text().strip() != _own_name())
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _file_lock(path: Path) -> Iterator[None]:
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,9 +61,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _kept_fresh(path: epath.Path) -> Iterator[None]:
-    """No clocks are compared: whoever finds a file waits whether it changes."""
-    _wait_for_signs_of_life(path)
+def _heartbeat_lock(path: epath.Path) -> Iterator[None]:
+    """Compares no clocks: a run that finds a file waits to see whether it changes."""
+    _wait_for_heartbeat(path)
     run, ended = uuid.uuid4().hex, threading.Event()
 
     def beat() -> None:
@@ -72,35 +72,35 @@ def _kept_fresh(path: epath.Path) -> Iterator[None]:
     def is_own() -> bool:
         return not path.exists() or json.loads(path.read_text()).get("run") == run
 
-    def keep_beating() -> None:
-        while not ended.wait(BEAT):
+    def beat_until_ended() -> None:
+        while not ended.wait(HEARTBEAT):
             try:
                 if is_own():
                     beat()
                 else:
                     print(f"error: {_in_use(path, _owner(path))}", file=sys.stderr, flush=True)
                     os._exit(BAD_INPUT)
-            except Exception as error:  # the bucket is out of reach for a while
+            except Exception as error:  # the bucket may be unreachable for a while
                 warn(f"{path} could not be written ({describe_error(error)})")
 
     beat()
     time.sleep(SETTLED_AFTER)
     if not is_own():
         raise _in_use(path, _owner(path))
-    thread = threading.Thread(target=keep_beating, name="lock", daemon=True)
+    thread = threading.Thread(target=beat_until_ended, name="lock", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        with contextlib.suppress(Exception):  # left behind, it is stale soon
+        with contextlib.suppress(Exception):  # a file that stays is stale soon
             if is_own():
                 path.unlink(missing_ok=True)
 
 
-def _wait_for_signs_of_life(path: epath.Path) -> None:
-    """Raises InputError as soon as a file changes; returns if it does not, or is gone."""
+def _wait_for_heartbeat(path: epath.Path) -> None:
+    """Raises InputError as soon as the file changes; returns once it is stale or gone."""
     if not path.exists():
         return
     found, end = path.read_text(), time.monotonic() + STALE_AFTER

@@ -1,4 +1,4 @@
-"""Pictures for people: a sheet of samples, and where points of an image look."""
+"""Draws sheets of samples and pictures of attention."""
 
 import functools
 import io
@@ -12,23 +12,23 @@ from PIL import Image, ImageDraw, ImageFont
 GAP = 4  # pixels between tiles
 PAPER = (250, 250, 248)
 INK = (45, 45, 45)
-# The first four of the Okabe-Ito palette that are readable on photographs, for any kind of sight.
+# Four colours of the Okabe-Ito palette, for any kind of colour vision, that are visible on photographs.
 POINT_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167))
-FRAME = 60  # milliseconds of an animation
-MIN_TILE = 64  # smaller images are enlarged to at least this side
-HEAD, CAPTION = 30, 16  # pixels of height: of the title, of what stands under a tile
+FRAME = 60  # milliseconds per frame of an animation
+MIN_TILE = 64  # pixels; smaller images are enlarged to at least this side
+HEAD, CAPTION = 30, 16  # heights in pixels of the title and of a caption under a tile
 LONGEST_NAME = 170  # pixels; longer ones are cut
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"  # has Greek and Cyrillic letters too
 
 
 def sample_sheet(images: np.ndarray, row_names: Sequence[str], title: str, captions: Sequence[str] = ()) -> np.ndarray:
-    """A grid of samples with the name of each row.
+    """Draws a grid of samples with the name of each row.
 
     Args:
       images: [R, N, H, W, 3] uint8, R rows of N samples.
       row_names: R names, usually of classes.
       title: one line above the grid.
-      captions: R * N of them, to stand under the samples, or none.
+      captions: R * N texts under the samples, or none.
 
     Returns:
       [height, width, 3] uint8.
@@ -57,9 +57,9 @@ def attention_picture(
     gammas: dict[str, float],
     title: str,
 ) -> np.ndarray:
-    """For each attention layer and image: the image with marked points, then where each of these points looks.
+    """Draws for each attention layer and image the image with marked points, then the attention of each point.
 
-    Points are chosen one after the other so that each attends as differently as possible from those before it.
+    Points are chosen greedily, so that each attends as differently as possible from those before it.
 
     Args:
       images: [N, H, W, 3] uint8.
@@ -89,17 +89,17 @@ def attention_picture(
 
 
 def layer_caption(layer: str, weights: np.ndarray, gamma: float) -> str:
-    """Such as "Generator, 8 × 8, γ −0.17", of a layer's name, attention weights [N, L, M] and gamma."""
+    """Formats a layer's name, attention weights [N, L, M] and gamma, such as "Generator, 8 × 8, γ −0.17"."""
     side = round(weights.shape[1] ** 0.5)
     return f"{layer.partition('_')[0].capitalize()}, {side} × {side}, γ {gamma:+.2f}".replace("-", "−")
 
 
 def distinct_queries(weights: np.ndarray, count: int) -> list[int]:
-    """Query positions whose attention differs most: the most focused one, then greedily the farthest.
+    """Chooses query positions whose attention differs most: the most focused one, then greedily the farthest.
 
     Args:
       weights: [L, M], rows sum to 1.
-      count: how many positions.
+      count: number of positions.
 
     Returns:
       `count` indices into L. Distance is the total variation between two rows.
@@ -114,7 +114,7 @@ def distinct_queries(weights: np.ndarray, count: int) -> list[int]:
 
 
 def heat_over(image: Image.Image, row: np.ndarray) -> Image.Image:
-    """An image in grey, darkened, with one row of attention weights [M] glowing over it."""
+    """Draws one row of attention weights [M] as a heat map over an image in dark grey."""
     side = round(len(row) ** 0.5)
     level = Image.fromarray((row / row.max()).reshape(side, side).astype(np.float32))
     level = np.clip(np.asarray(level.resize(image.size, Image.Resampling.BICUBIC)), 0, 1)[..., None]
@@ -125,14 +125,14 @@ def heat_over(image: Image.Image, row: np.ndarray) -> Image.Image:
 
 
 def encoded_png(image: np.ndarray) -> bytes:
-    """The PNG file of an image [H, W, 3] uint8."""
+    """Encodes an image [H, W, 3] uint8 as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png")
     return buffer.getvalue()
 
 
 def encoded_animation(frames: np.ndarray, kind: str) -> bytes:
-    """An endless animation of images [T, H, W, 3] uint8, as "webp" or "gif"."""
+    """Encodes images [T, H, W, 3] uint8 as an endless animation, "webp" or "gif"."""
     buffer = io.BytesIO()
     first, *others = (Image.fromarray(frame) for frame in frames)
     quality = {"quality": 90} if kind == "webp" else {}
@@ -156,7 +156,7 @@ def _attention_row(
 
 
 def _draw_heading(draw: ImageDraw.ImageDraw, tile: int) -> None:
-    """Over the columns: "points", then "where ● looks" with a dot in the colour of each point."""
+    """Writes over the columns "points", then "where ● looks" with a dot in the colour of each point."""
     middle, font = HEAD + 12, _font(12)
     draw.text((GAP + tile // 2, middle), "points", INK, font, anchor="mm")
     for column, color in enumerate(POINT_COLORS, start=1):
@@ -177,7 +177,7 @@ def _mark(image: Image.Image, query: int, side: int, color: tuple[int, int, int]
 
 
 def _titled_canvas(title: str, width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """A canvas with a title, and below it so much room."""
+    """Makes a canvas with a title, and `width` x `height` pixels below it."""
     width = max(width, 16 + int(_font(13).getlength(title)))
     canvas = Image.new("RGB", (width, HEAD + height), PAPER)
     draw = ImageDraw.Draw(canvas)
@@ -195,12 +195,12 @@ def _tile_side(side: int) -> int:
 
 
 def _enlarged(image: np.ndarray, tile: int) -> Image.Image:
-    """Whole multiples keep hard pixel edges, so that nothing is shown that was not generated."""
+    """Repeats pixels a whole number of times, so that nothing is shown that was not generated."""
     return Image.fromarray(image).resize((tile, tile), Image.Resampling.NEAREST)
 
 
 def _shortened(name: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """As much of a name as fits into so many pixels."""
+    """Cuts a name to fit into so many pixels."""
     if font.getlength(name) <= width:
         return name
     while font.getlength(name + "…") > width:

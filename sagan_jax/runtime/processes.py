@@ -1,4 +1,4 @@
-"""Several processes as one program: how they find each other, and which of them speaks and writes."""
+"""Joins several processes into one program, of which the first writes files and prints."""
 
 import functools
 import math
@@ -13,26 +13,26 @@ from jax.experimental import multihost_utils
 
 from sagan_jax.errors import FailedError, InputError
 
-LOST_AFTER = 30  # seconds without a sign of life after which the others give a process up
+LOST_AFTER = 30  # seconds without a heartbeat after which the others give a process up
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 def join_processes(
     coordinator: str | None, num_processes: int | None, process_id: int | None, wait_seconds: float = 300
 ) -> None:
-    """Joins the other processes of the program, if there are any; to be called before anything uses a device.
+    """Joins the other processes of the program, if there are any; call it before anything uses a device.
 
-    Where nothing is given, JAX looks for a TPU pod, Slurm, Open MPI or Kubernetes, and else this is the only process.
-    All but the first process print nothing but errors from here on.
+    Without arguments JAX looks for a TPU pod, Slurm, Open MPI or Kubernetes; without any, this is the only process.
+    From here on all processes but the first print only errors.
 
     Args:
-      coordinator: HOST:PORT of the first process; it listens on the loopback device only if HOST is such.
-      num_processes: how many there are.
-      process_id: which one this is, from 0 on.
-      wait_seconds: how long to wait until all of them are there.
+      coordinator: HOST:PORT of the first process; it listens on the loopback device only, if HOST is one of `LOOPBACK`.
+      num_processes: number of all processes.
+      process_id: index of this one.
+      wait_seconds: limit for all of them to join.
 
     Raises:
-      InputError: only some of the three are given, or one is impossible.
+      InputError: only some of the first three are given, or one is impossible.
       FailedError: the processes do not find each other.
     """
     given = (coordinator, num_processes, process_id)
@@ -59,10 +59,10 @@ def join_processes(
                 coordinator_bind_address=coordinator if local else None,
             )
     except (ValueError, RuntimeError) as error:
-        alone = ("coordinator_address should be defined", "must be called before any JAX")
-        if coordinator is None and any(reason in str(error) for reason in alone):
-            return  # no other processes, or called as a library by a program that has used JAX already
-        kind = InputError if isinstance(error, ValueError) else FailedError  # a machine may have vanished meanwhile
+        single = ("coordinator_address should be defined", "must be called before any JAX")
+        if coordinator is None and any(reason in str(error) for reason in single):
+            return  # no other processes, or called from a program that has used JAX already
+        kind = InputError if isinstance(error, ValueError) else FailedError  # a machine may be gone
         raise kind(
             f"--coordinator={coordinator} --processes={num_processes} --process={process_id} cannot be joined:"
             f" start all processes within {wait_seconds:g} seconds (faults.join_seconds), with the same coordinator and"
@@ -74,28 +74,28 @@ def join_processes(
 
 
 def is_host0() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Returns whether this process is the one that writes files and prints."""
     return jax.process_index() == 0
 
 
 def broadcast_from_host0(number: int) -> int:
-    """The number that the first process has; to be asked by all of them, which wait for it."""
+    """Returns the number that the first process has; all processes call it, and wait for the first."""
     if jax.process_count() == 1:
         return number
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
 def all_hosts(statement: bool) -> bool:
-    """Whether something is true in all processes; to be asked by all of them, which wait for each other."""
+    """Returns whether something is true in all processes; all of them call it, and wait for each other."""
     if jax.process_count() == 1:
         return statement
     return bool(multihost_utils.process_allgather(np.int32(statement)).all())
 
 
 def run_program(program: Callable[[], int]) -> int:
-    """Runs a program and returns its exit status; where there are several processes a failing one ends at once.
+    """Runs a program and returns its exit status; one of several processes ends at once where it fails.
 
-    Leaving in the usual way it would first wait for the others, and these wait for it.
+    By the usual exit it would wait for the others, which wait for it.
     """
     try:
         status = program()

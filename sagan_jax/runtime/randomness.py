@@ -1,4 +1,4 @@
-"""Named random streams: every key is a function of (seed, name, step), so nothing random is ever saved."""
+"""Named random streams: every key is a function of (seed, name, step), so no random state is saved."""
 
 import zlib
 
@@ -6,10 +6,10 @@ import jax
 
 
 def stream_key(seed: int, name: str) -> jax.Array:
-    """The key of one named stream, such as "train" or "sheet"."""
+    """Returns the key of a named stream, such as "train" or "sheet"."""
     return fold_in_name(jax.random.key(seed), name)
 
 
 def fold_in_name(key: jax.Array, name: str) -> jax.Array:
-    """A key that depends on `key` and on the name; other names give independent keys."""
+    """Returns a key that depends on `key` and on the name; other names give independent keys."""
     return jax.random.fold_in(key, zlib.crc32(name.encode()))

@@ -1,4 +1,4 @@
-"""Where arrays lie: the mesh, the shardings of state and batches. The only file that says PartitionSpec."""
+"""The mesh, and the shardings of state and batches over it. The only file that says PartitionSpec."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,41 +8,41 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 DATA_AXIS, FSDP_AXIS = "data", "fsdp"
-SMALLEST_SHARDED = 2**12  # numbers; spreading smaller arrays would save nothing
+SMALLEST_SHARDED = 2**12  # elements; sharding smaller arrays would save nothing
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, fsdp: int = 1) -> Mesh:
-    """A mesh over the given devices, by default all of them in all processes.
+    """Makes a mesh over the given devices, by default over all devices of all processes.
 
     Args:
       devices: neighbours in the list are neighbours in groups of `fsdp`.
-      fsdp: over how many devices each group spreads the state; 1: a mesh of one axis, the whole state on every device.
+      fsdp: number of devices that the state is sharded over; 1: a mesh of one axis, with the state replicated.
     """
     devices = jax.devices() if devices is None else devices
     shape, names = ((-1,), (DATA_AXIS,)) if fsdp == 1 else ((-1, fsdp), (DATA_AXIS, FSDP_AXIS))
-    # Automatic axis types: the compiler places the intermediate arrays, the models say nothing.
+    # Automatic axis types: the compiler shards intermediate arrays, so the models hold no shardings.
     return Mesh(np.asarray(devices).reshape(shape), names, axis_types=(AxisType.Auto,) * len(names))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds the whole array."""
+    """Returns the sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """For arrays [S, B, ...]: S updates, of which each has its B images spread over the devices."""
+    """Returns the sharding of arrays [S, B, ...] with the B images of each update spread over the devices."""
     return NamedSharding(mesh, PartitionSpec(None, mesh.axis_names))
 
 
 def image_sharding(mesh: Mesh) -> NamedSharding:
-    """For arrays [B, ...] with B spread over the devices."""
+    """Returns the sharding of arrays [B, ...] with B spread over the devices."""
     return NamedSharding(mesh, PartitionSpec(mesh.axis_names))
 
 
 def state_shardings(mesh: Mesh, state: Any) -> Any:
-    """Where a run's state lies: whole on every device, or with an fsdp axis each large array spread over that.
+    """Returns the shardings of a state: replicated, or with an fsdp axis each large array sharded over that axis.
 
-    Spread is the longest dimension that the axis divides, the last of several such: the outputs of most kernels.
+    The sharded dimension is the longest that the axis divides, the last of several: the outputs of most kernels.
     """
     size = mesh.shape.get(FSDP_AXIS, 1)
 
@@ -57,20 +57,20 @@ def state_shardings(mesh: Mesh, state: Any) -> Any:
 
 
 def shard_batch(mesh: Mesh, arrays: Any) -> Any:
-    """Inside a compiled function: a tree of arrays [B, ...] with B spread over the devices."""
+    """Constrains a tree of arrays [B, ...] in a compiled function to have B spread over the devices."""
     return jax.lax.with_sharding_constraint(arrays, image_sharding(mesh))
 
 
 def replicate(mesh: Mesh, arrays: Any) -> Any:
-    """Inside a compiled function: a tree of arrays, whole on every device."""
+    """Constrains a tree of arrays in a compiled function to be whole on every device."""
     return jax.lax.with_sharding_constraint(arrays, replicated(mesh))
 
 
 def put_global(sharding: NamedSharding, whole: Any) -> Any:
-    """A tree of numpy arrays that every process has as one tree of global arrays."""
+    """Makes global arrays of a tree of numpy arrays that every process has whole."""
     return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: x[index]), whole)
 
 
 def to_global(sharding: NamedSharding, local: Any) -> Any:
-    """A tree of this process's numpy slices as one tree of global arrays."""
+    """Makes global arrays of a tree of numpy arrays of which each process has its slice."""
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), local)

@@ -1,4 +1,4 @@
-"""Files on a disk or in a bucket: written whole or not at all, hashed, and copied here where random access needs it.
+"""Files on a disk or in a bucket: written atomically, hashed, and copied to this machine for random access.
 
 Paths are `etils.epath` paths, so gs:// works wherever gcsfs or TensorFlow is installed; gcsfs is preferred.
 """
@@ -19,20 +19,20 @@ from sagan_jax.errors import InputError
 
 CHUNK = 1 << 20  # bytes read at a time
 
-# By itself etils takes TensorFlow where both are there; what is tested is gcsfs. It asks at the first path in a bucket.
+# By default etils prefers TensorFlow, but gcsfs is what is tested. The variable is read at the first path in a bucket.
 if importlib.util.find_spec("gcsfs"):
     os.environ.setdefault("EPATH_USE_TF", "false")
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path lies in a bucket."""
+    """Returns whether a path is in a bucket."""
     return "://" in os.fspath(path)
 
 
 def write_atomic(path: epath.PathLike, data: bytes) -> None:
-    """Writes a file so that it is there with all its bytes or not at all, even if the machine dies."""
+    """Writes a file so that it exists with all its bytes or not at all, even if the machine dies."""
     path = epath.Path(path)
-    if is_remote(path):  # an object appears when it is complete
+    if is_remote(path):  # an object appears once it is complete
         path.write_bytes(data)
         return
     partial = partial_path(Path(path))
@@ -47,12 +47,12 @@ def write_atomic(path: epath.PathLike, data: bytes) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """Where a local file is written before it gets its name; `remove_partial` finds it after a crash."""
+    """Returns the temporary path of a local file that is being written; `remove_partial` finds it after a crash."""
     return path.with_name(f".{path.name}.{os.getpid()}.partial")
 
 
 def publish(finished: Path, path: epath.PathLike) -> None:
-    """Gives a completely written local file its name, or copies it into its bucket and removes it here."""
+    """Renames a completely written local file to its final path, or moves it into a bucket."""
     path = epath.Path(path)
     if is_remote(path):
         epath.Path(finished).copy(path, overwrite=True)
@@ -64,14 +64,14 @@ def publish(finished: Path, path: epath.PathLike) -> None:
 
 
 def remove_partial(folder: epath.PathLike) -> None:
-    """Removes what killed processes left half-written in a folder."""
+    """Removes the partial files that killed processes left in a folder."""
     if not is_remote(folder):
         for path in Path(folder).glob(".*.partial"):
             path.unlink(missing_ok=True)
 
 
 def sha256_of(path: epath.PathLike) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
+    """Returns the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     for chunk in _chunks(epath.Path(path)):
         digest.update(chunk)
@@ -79,12 +79,12 @@ def sha256_of(path: epath.PathLike) -> str:
 
 
 def local_copy(folder: epath.PathLike, sha256: dict[str, str], cache: Path) -> Path:
-    """A folder on this machine with files of `folder`: itself, or for a bucket `cache`, filled as needed.
+    """Returns a local folder with files of `folder`: itself, or for a bucket `cache`, after copying what it lacks.
 
     Args:
-      folder: where the files are.
-      sha256: of each file needed, by name.
-      cache: used for buckets; files already there are taken as they are, since only whole ones get there.
+      folder: with the files.
+      sha256: hash of each file needed, by name.
+      cache: used for buckets; files in it are used without a check, since only verified ones get there.
 
     Raises:
       InputError: no space, or a file that does not have its hash.
@@ -118,9 +118,9 @@ def _fill(cache: Path, folder: epath.Path, sha256: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def locked(folder: epath.PathLike, field: str | None = None) -> Iterator[None]:
-    """Keeps other processes that ask for the same out of a local folder; the lock ends with the process.
+    """Holds the lock of a local folder, within its context; the lock ends with the process.
 
-    Waits for it; with a field raises InputError instead, naming it.
+    Waits for another holder; with `field`, raises InputError instead, naming the field.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -134,7 +134,7 @@ def locked(folder: epath.PathLike, field: str | None = None) -> Iterator[None]:
 
 
 def require_space(folder: Path, needed: int, field: str) -> None:
-    """Raises InputError unless the disk of a local folder has `needed` bytes free and some to spare."""
+    """Raises InputError unless the disk of a local folder has `needed` bytes free, and 2 % more."""
     free, wanted = shutil.disk_usage(folder).free, needed + needed // 50
     if free < wanted:
         raise InputError(
@@ -146,20 +146,20 @@ def require_space(folder: Path, needed: int, field: str) -> None:
 
 
 def existing_parent(folder: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
+    """Returns the folder itself, or the nearest one above it that exists."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def format_bytes(size: int) -> str:
-    """Such as 153.6 MB."""
+    """Formats a number of bytes, such as 153.6 MB."""
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
     return f"{size} bytes"
 
 
-def describe_error(error: Exception) -> str:
-    """Why a file could not be read or written, in short; TensorStore tells of every layer, the system's word last."""
+def describe_error(error: BaseException) -> str:
+    """Returns in a few words why a file could not be used; TensorStore's messages hide the system's in many others."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     code = re.search(r"os_error_code='(\d+)'", str(error))

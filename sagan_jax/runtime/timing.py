@@ -1,4 +1,4 @@
-"""Images per second and the display of progress."""
+"""Measures the speed of training, and shows progress on the terminal."""
 
 import contextlib
 import sys
@@ -9,11 +9,11 @@ import tqdm
 
 
 class Throughput:
-    """Speed of training between two reports, without the pauses for pictures and the like.
+    """Measures the speed of training between two reports, without the pauses for pictures and the like.
 
     Args:
       images_per_step: real images that one step takes.
-      clock: seconds; a test may pass its own.
+      clock: returns seconds; a test may pass its own.
     """
 
     def __init__(self, images_per_step: int, clock: Callable[[], float] = time.perf_counter):
@@ -25,11 +25,11 @@ class Throughput:
 
     @property
     def paused(self) -> bool:
-        """Whether the clock stands still until the next `count_steps`."""
+        """Whether the clock is stopped until the next `count_steps`."""
         return self._start is None
 
     def count_steps(self, number: int) -> None:
-        """Counts the steps of a call. The clock starts with the end of the first one, which compiles."""
+        """Counts the steps of a call. The clock starts at the end of the first call, which compiles."""
         if self._start is None:
             self._start, self._waited = self._clock(), 0.0
         else:
@@ -37,9 +37,9 @@ class Throughput:
 
     @contextlib.contextmanager
     def waiting_for_data(self, idle: Callable[[], bool]) -> Iterator[None]:
-        """Around the wait for the images of a step; counted if the devices are `idle` at its end.
+        """Measures its context, a wait for the images of a step; counts it if the devices are `idle` at its end.
 
-        Otherwise they still had earlier steps to do, and nobody waited.
+        Otherwise they were still busy with earlier steps and did not wait.
         """
         start = self._clock()
         yield
@@ -47,10 +47,10 @@ class Throughput:
             self._waited += self._clock() - start
 
     def report(self) -> dict[str, float]:
-        """What happened since the last report; empty before there is a step to time.
+        """Returns the speed since the last report; empty before there is a step to time.
 
-        `steps_per_s`, `images_per_s`, and `data_wait`, the fraction of the time that the devices waited for images,
-        at most.
+        `steps_per_s`, `images_per_s`, and `data_wait`, an upper bound of the fraction of the time that the devices
+        waited for images.
         """
         if self._start is None or not self._steps:
             return {}
@@ -60,12 +60,12 @@ class Throughput:
         return {"steps_per_s": rate, "images_per_s": rate * self._images_per_step, "data_wait": wait}
 
     def pause(self) -> None:
-        """Forgets what was counted: something other than training comes now."""
+        """Stops the clock and discards what was counted, before work other than training."""
         self._start, self._steps = None, 0
 
 
 class Progress:
-    """A bar with speed and remaining time on a terminal; elsewhere one line per report.
+    """Shows a bar with speed and remaining time on a terminal; elsewhere prints one line per report.
 
     Args:
       step: completed steps at the start.
@@ -82,7 +82,7 @@ class Progress:
         self._bar.update(steps)
 
     def report(self, step: int, values: dict[str, float], speed: dict[str, float]) -> None:
-        """Shows metrics of a step and the speed, as `Throughput.report` gives it."""
+        """Shows metrics of a step and the speed, from `Throughput.report`."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         if speed:
             rate = speed["images_per_s"]
@@ -98,24 +98,24 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the bar as it is."""
+        """Closes the bar, which stays on the terminal."""
         self._bar.close()
 
 
 def info(text: str) -> None:
-    """Prints lines without damaging a bar."""
+    """Prints lines above a progress bar."""
     tqdm.tqdm.write(text)
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
-    """Prints a warning on standard error without damaging a bar."""
+    """Prints a warning on standard error, above a progress bar."""
     tqdm.tqdm.write(f"warning: {text}", file=sys.stderr)
     sys.stderr.flush()
 
 
 def format_duration(seconds: float) -> str:
-    """Such as 1:02:03, or 4d 1:02:03."""
+    """Formats seconds, such as 1:02:03 or 4d 1:02:03."""
     days, rest = divmod(round(seconds), 86_400)
     hours, minutes, secs = rest // 3600, rest // 60 % 60, rest % 60
     return (f"{days}d " if days else "") + f"{hours}:{minutes:02}:{secs:02}"

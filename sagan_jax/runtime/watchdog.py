@@ -1,4 +1,4 @@
-"""Ends a process that no longer gets anywhere, so that a hanging run becomes a failing one."""
+"""Ends a process that makes no progress, so that a hanging run becomes a failing one."""
 
 import contextlib
 import faulthandler
@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator
 
 from sagan_jax.errors import HUNG
 
-PAUSE_FACTOR = 10  # times as long may take what is no step: starting, compiling, going back, drawing, scoring
+PAUSE_FACTOR = 10  # times as long for what is no step: starting, compiling, going back, drawing, scoring
 
 
 class Watchdog:
-    """As a context: ends the process with status `errors.HUNG` after too long without a `heartbeat`.
+    """Ends the process with status `errors.HUNG` after too long without a `heartbeat`, within its context.
 
-    It says where each thread was. Time in which the whole process is stopped does not count.
+    Prints the stack of each thread before. Time in which the whole process is stopped does not count.
 
     Args:
-      seconds: how long, between two signs of life; `PAUSE_FACTOR` times as long before the first; 0: for ever.
+      seconds: limit between two heartbeats, `PAUSE_FACTOR` times as long before the first; 0: no limit.
       end: ends the process; a test may pass its own.
     """
 
@@ -28,16 +28,16 @@ class Watchdog:
         self.allow_pause()
 
     def heartbeat(self) -> None:
-        """Starts the wait for the next one."""
+        """Reports progress, and starts the wait for the next heartbeat."""
         self._silent, self._limit = 0.0, self._seconds
 
     def allow_pause(self) -> None:
-        """Starts the wait for the next sign of life, of which something longer than a step comes first."""
+        """Starts a longer wait for the next heartbeat, before work that takes longer than a step."""
         self._silent, self._limit = 0.0, PAUSE_FACTOR * self._seconds
 
     @contextlib.contextmanager
     def steps(self) -> Iterator[None]:
-        """Within it there are signs of life, and after it there are none for long."""
+        """Wraps the steps, which send heartbeats; allows a pause after them."""
         try:
             yield
         finally:
@@ -58,8 +58,8 @@ class Watchdog:
             if self._silent > self._limit:
                 print(
                     f"error: nothing was finished for more than {self._limit:g} seconds (faults.hang_seconds ="
-                    f" {self._seconds:g} between two steps, {PAUSE_FACTOR} times as long elsewhere): the run ends here and"
-                    " can be continued. What each thread was doing:",
+                    f" {self._seconds:g} between two steps, {PAUSE_FACTOR} times as long elsewhere): the run ends here"
+                    " and can be continued. What each thread was doing:",
                     file=sys.stderr,
                 )
                 faulthandler.dump_traceback(file=sys.stderr)

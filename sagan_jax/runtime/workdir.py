@@ -1,115 +1,65 @@
-"""The folder of one run: made, checked to be writable, and guarded against another run's settings."""
+"""The names of the files in a run's folder, and how its metrics are read."""
 
-import contextlib
 import json
-import platform
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
-import jax
-import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
-from sagan_jax.errors import InputError
-from sagan_jax.renamed import with_new_names
-from sagan_jax.runtime.lock import workdir_lock
 from sagan_jax.runtime.processes import is_host0
-from sagan_jax.runtime.storage import is_remote, write_atomic
+from sagan_jax.runtime.storage import describe_error, write_atomic
+from sagan_jax.runtime.timing import warn
+
+LOCK_FILE = ".lock"  # names the process that uses the folder
+CONFIG_FILE, DATA_FILE = "config.json", "data.json"  # the settings, and the data that they were for
+PARAMETERS_FILE = "parameters.txt"  # every parameter with its shape
+CLASSES_FILE = "classes.txt"  # label, name, number and fraction of the images of each class
+METRICS_FILE = "metrics.jsonl"  # rows {"step": completed steps, metric: value, ...}
+ROLLBACKS_FILE = "rollbacks.json"  # [{"step": gone back to, "reason": ...}, ...]
+
+# Folders.
+SAMPLES, ATTENTION, REAL, NEIGHBOURS = "samples", "attention", "real", "neighbours"  # kinds of images: STEP.png
+TENSORBOARD = "tensorboard"  # event files
+EVALUATIONS = "evaluations"  # scores with their protocol: STEP-FEATURES-PROTOCOL.json
+CHECKPOINTS, BEST = "checkpoints", "best"  # the newest and the permanent ones; the one with the best score
+DIVERGED = "diverged"  # states in which the run diverged
+QUARANTINE = "quarantine"  # damaged checkpoints
 
 
-@contextlib.contextmanager
-def open_workdir(path: str) -> Iterator[epath.Path]:
-    """Makes the folder if needed, proves that all processes can write to it, and keeps other runs out of it.
+def step_name(step: int) -> str:
+    """Returns a step as it appears in names of files, which then sort by step."""
+    return f"{step:08d}"
 
-    Raises:
-      InputError: it cannot be used.
+
+def image_file(workdir: epath.PathLike, kind: str, step: int) -> epath.Path:
+    """Returns the PNG file of a kind of image, such as `SAMPLES`, at a step."""
+    return epath.Path(workdir) / kind / f"{step_name(step)}.png"
+
+
+def read_metrics(workdir: epath.PathLike) -> list[dict[str, Any]]:
+    """Reads the rows of metrics in the order in which they were written; none where there is no file.
+
+    Skips a line that a crash has cut short, or that a run is just writing.
     """
-    workdir = epath.Path(path).expanduser()
-    with contextlib.ExitStack() as opened:
-        if is_host0():
-            _check_writable(workdir, path)
-            opened.enter_context(workdir_lock(workdir))
-        _check_shared(workdir)
-        yield workdir
+    file = epath.Path(workdir) / METRICS_FILE
+    lines = file.read_bytes().decode(errors="replace").splitlines() if file.exists() else []
+    return [row for line in lines if (row := parse_metrics(line)) is not None]
 
 
-def _check_writable(workdir: epath.Path, path: str) -> None:
-    probe = workdir / f".probe-{uuid.uuid4().hex}"
+def parse_metrics(line: str) -> dict[str, Any] | None:
+    """Parses a line of the metrics; returns None where it is no whole row."""
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
-        probe.unlink()
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+
+
+def write_or_warn(file: epath.Path, data: bytes) -> None:
+    """Writes a whole file, and its folder where that is missing, in the first process; a failure is only a warning."""
+    if not is_host0():
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, data)
     except Exception as error:  # a bucket has its own kinds
-        if not isinstance(error, OSError) and not is_remote(workdir):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        wrong, remedy = f"cannot be written to ({reason})", "choose another with --workdir=PATH"
-        raise InputError(wrong, field="--workdir", value=path, remedy=remedy) from error
-
-
-def _check_shared(workdir: epath.Path) -> None:
-    """Raises InputError in processes that do not see the folder of the first one."""
-    if jax.process_count() == 1:
-        return
-    token = int(multihost_utils.broadcast_one_to_all(np.int32(uuid.uuid4().int & 0x7FFFFFFF)))
-    file = workdir / f".seen-{token}"
-    if is_host0():
-        file.touch()
-    multihost_utils.sync_global_devices("the workdir is marked")
-    if not file.exists():
-        raise InputError(
-            f"is another folder for process {jax.process_index()} on {platform.node()} than for the first one",
-            field="--workdir",
-            value=workdir,
-            remedy="give a folder on a file system that all of them share",
-        )
-    multihost_utils.sync_global_devices("all have seen the mark")
-    if is_host0():
-        file.unlink()
-
-
-def check_settings(workdir: epath.Path, name: str, settings: dict[str, Any], free: tuple[str, ...]) -> None:
-    """Compares `settings` with those that an earlier run in the folder saved under `name`.
-
-    Args:
-      workdir: from `open_workdir`.
-      name: of the JSON file, such as "config.json".
-      settings: nested dict of JSON values.
-      free: dotted names of fields, or of groups of fields, that may differ.
-
-    Raises:
-      InputError: another field differs, or the file is damaged.
-    """
-    file, new = workdir / name, json.loads(json.dumps(settings))
-    if not file.exists():
-        return
-    try:
-        old = with_new_names(json.loads(file.read_text()))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file} is damaged ({error}): restore it, or start afresh with another --workdir.") from error
-    for field, was, now in _differences(old, new):
-        if not any(field == name or field.startswith(f"{name}.") for name in free):
-            raise InputError(
-                f", but the run in {workdir} was started with {was!r}",
-                field=field,
-                value=now,
-                remedy="set it back to continue that run, or start a new one with another --workdir",
-            )
-
-
-def save_settings(workdir: epath.Path, name: str, settings: dict[str, Any]) -> None:
-    """Writes the JSON file `name`, whole or not at all; in the first process."""
-    if is_host0():
-        write_atomic(workdir / name, (json.dumps(settings, indent=2) + "\n").encode())
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted field, old value, new value) wherever two nested dicts differ; a missing field counts as None."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [] if old == new else [(prefix, old, new)]
-    found = []
-    for name in sorted(old.keys() | new.keys()):
-        found += _differences(old.get(name), new.get(name), f"{prefix}.{name}" if prefix else name)
-    return found
+        warn(f"{file} could not be written ({describe_error(error)}): the run goes on without it")

@@ -1,151 +1,132 @@
-"""Where metrics and pictures of a run go: JSONL and PNG always, TensorBoard where TensorFlow is installed.
+"""Sends metrics, images and texts of a run to writers: those into its folder, and any that a user passes.
 
-Nothing that fails here ends a run: it is told, and what matters waits.
+No failure of a writer ends a run: a writer that raises is dropped, with one warning.
 """
 
-import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from etils import epath
 
-from sagan_jax.runtime.journal import Journal
-from sagan_jax.runtime.pictures import encoded_png
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.file_writers import JsonlWriter, PngWriter, open_tensorboard
 from sagan_jax.runtime.processes import is_host0
-from sagan_jax.runtime.storage import describe_error, write_atomic
+from sagan_jax.runtime.storage import describe_error
 from sagan_jax.runtime.timing import warn
+from sagan_jax.runtime.workdir import METRICS_FILE, image_file
 
-METRICS_FILE = "metrics.jsonl"
+
+class MetricWriter(Protocol):
+    """Receives what a run reports, in process 0 and in the order of the steps; clu's metric writers are such.
+
+    `write_scalars` is required. A method that is missing, or raises NotImplementedError, is left out. The steps that a
+    run repeats, after it was cut off or went back to a checkpoint, are written again.
+    """
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Writes metrics after so many completed steps: the rows of `metrics.jsonl`."""
+
+    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Writes images [1, H, W, 3] uint8 by kind: "samples", "attention", "real", "neighbours"."""
+
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Writes JSON by name: "config" at the start of the program, "eval/protocol" with the scores of a step."""
+
+    def flush(self) -> None:
+        """Writes what is still held back; called before each checkpoint."""
+
+    def close(self) -> None:
+        """Writes what is still held back, and ends; called once, at the end of the run."""
 
 
 class RunWriter:
-    """Writes into a workdir: `metrics.jsonl`, `KIND/STEP.png`, and TensorBoard event files in `tensorboard/`.
+    """Writes to all the writers of a run.
 
     Args:
-      workdir: an existing folder.
-      step: completed steps; rows of later steps, left by a run that died, are removed,
-        since those steps are about to be taken again.
+      workdir: the run's folder.
+      rows: writes `metrics.jsonl`; None in processes that leave writing to the first one.
+      others: further writers, by the names that warnings call them by.
     """
 
-    def __init__(self, workdir: epath.Path, step: int):
-        self.workdir = workdir
-        self._metrics = Journal(self.metrics_file)
-        self.rewind(step)
-        self._tensorboard = _tensorboard_writer(workdir / "tensorboard")
+    def __init__(self, workdir: epath.Path, rows: JsonlWriter | None, others: Mapping[str, Any]):
+        self.workdir, self._rows = workdir, rows
+        self._writers = ({METRICS_FILE: rows} if rows else {}) | dict(others)
 
-    @property
-    def metrics_file(self) -> epath.Path:
-        """The JSONL file: one object per line with `step` and the metrics."""
-        return self.workdir / METRICS_FILE
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes one row of metrics."""
-        self._metrics.append(json.dumps({"step": step} | values))
-        self._show(lambda tensorboard: tensorboard.write_scalars(step, values))
+        self._call("write_scalars", step, scalars)
 
-    def scalars_once(self, step: int, values: dict[str, float]) -> None:
+    def write_scalars_once(self, step: int, scalars: Mapping[str, float]) -> None:
         """Writes a row, unless one of this step with the same metrics is there from before the run was cut off here."""
-        rows = [json.loads(line) for line in self._metrics.lines() if _step_of(line) == step]
-        if not any(values.keys() <= row.keys() for row in rows):
-            self.scalars(step, values)
+        if self._rows and not self._rows.has_row(step, scalars):
+            self.write_scalars(step, scalars)
 
-    def picture_file(self, step: int, kind: str) -> epath.Path:
-        """Where `picture` writes."""
-        return self.workdir / kind / f"{step:08d}.png"
+    def write_image(self, step: int, kind: str, image: np.ndarray) -> epath.Path:
+        """Writes an image [H, W, 3] uint8; returns its PNG file, which the first process writes."""
+        self._call("write_images", step, {kind: image[None]})
+        return image_file(self.workdir, kind, step)
 
-    def picture(self, step: int, kind: str, image: np.ndarray) -> epath.Path:
-        """Writes an image [H, W, 3] uint8 and returns where the PNG file is."""
-        path = self.picture_file(step, kind)
-        self.file(path, encoded_png(image))
-        self._show(lambda tensorboard: tensorboard.write_images(step, {kind: image[None]}))
-        return path
-
-    def file(self, path: epath.Path, data: bytes) -> None:
-        """Writes a whole file into the workdir, and its folder where that is missing."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
-        except Exception as error:  # a bucket has its own kinds
-            warn(f"{path} could not be written ({describe_error(error)}): the run goes on without it")
-
-    def flush(self) -> None:
-        """Writes the rows that wait."""
-        self._metrics.flush()
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Writes texts by name."""
+        self._call("write_texts", step, texts)
 
     def rewind(self, step: int) -> None:
         """Removes the rows of later steps, which are about to be taken again."""
-        lines = self._metrics.lines()
-        kept = [line for line in lines if _step_of(line) <= step]
-        if kept != lines:
-            self._metrics.replace(kept)
+        if self._rows:
+            self._rows.rewind(step)
+
+    def flush(self) -> None:
+        """Writes what is still held back."""
+        self._call("flush")
 
     def close(self) -> None:
         """Finishes what is still being written."""
-        self.flush()
-        self._show(lambda tensorboard: tensorboard.close())
+        self._call("close")
 
-    def _show(self, write: Callable[[Any], None]) -> None:
-        if not self._tensorboard:
-            return
-        try:
-            write(self._tensorboard)
-        except Exception as error:  # its own kinds, of a thread of its own
-            warn(
-                f"TensorBoard files can no longer be written ({error.__cause__ or error}): the run goes on without them"
+    def _call(self, method: str, *arguments: Any) -> None:
+        for name, writer in tuple(self._writers.items()):
+            try:
+                if function := getattr(writer, method, None):
+                    function(*arguments)
+            except NotImplementedError:
+                continue
+            except Exception as error:  # of any kind: most writers are other people's
+                del self._writers[name]
+                cause = error.__cause__ or error
+                reason = f"{type(cause).__name__}: {describe_error(cause)}"
+                warn(f"{name} failed in {method} ({reason}): the run goes on without it")
+
+
+def open_writer(workdir: epath.Path, step: int, writers: Sequence[MetricWriter] = ()) -> RunWriter:
+    """Opens all writers in the first process, and none in the others.
+
+    Args:
+      workdir: an existing folder.
+      step: completed steps; rows of later steps, left by a run that died, are removed, since these steps are about to
+        be taken again.
+      writers: a user's own, written to after those into the folder.
+
+    Raises:
+      InputError: see `check_writers`.
+    """
+    check_writers(writers)
+    if not is_host0():
+        return RunWriter(workdir, None, {})
+    rows = JsonlWriter(workdir)
+    rows.rewind(step)
+    others: dict[str, Any] = {"PNG files": PngWriter(workdir)}
+    if tensorboard := open_tensorboard(workdir):
+        others["TensorBoard"] = tensorboard
+    named = {f"writers[{i}] ({type(writer).__name__})": writer for i, writer in enumerate(writers)}
+    return RunWriter(workdir, rows, others | named)
+
+
+def check_writers(writers: Sequence[MetricWriter]) -> None:
+    """Raises InputError if one of a user's writers is no object with a method `write_scalars`."""
+    for i, writer in enumerate(writers):
+        if isinstance(writer, type) or not callable(getattr(writer, "write_scalars", None)):
+            raise InputError(
+                f"writers[{i}] = {writer!r} is no object with a method write_scalars(step, scalars): give one as"
+                " sagan_jax.runtime.writer.MetricWriter describes it."
             )
-            self._tensorboard = None
-
-
-class SilentWriter(RunWriter):
-    """Of the processes that leave writing to the first one."""
-
-    def __init__(self, workdir: epath.Path):
-        self.workdir = workdir
-
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Nothing."""
-
-    def scalars_once(self, step: int, values: dict[str, float]) -> None:
-        """Nothing."""
-
-    def picture(self, step: int, kind: str, image: np.ndarray) -> epath.Path:
-        """Nothing; returns where the first process writes the image."""
-        return self.picture_file(step, kind)
-
-    def file(self, path: epath.Path, data: bytes) -> None:
-        """Nothing."""
-
-    def flush(self) -> None:
-        """Nothing."""
-
-    def rewind(self, step: int) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-def open_writer(workdir: epath.Path, step: int) -> RunWriter:
-    """What writes into a workdir in the first process, and nothing in the others."""
-    return RunWriter(workdir, step) if is_host0() else SilentWriter(workdir)
-
-
-def _tensorboard_writer(folder: epath.Path) -> Any:
-    try:
-        from clu import metric_writers
-    except ImportError:  # clu's writers need TensorFlow
-        return None
-    try:
-        return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(folder)))
-    except Exception as error:  # TensorFlow's own kinds: it reaches a bucket in another way than the rest of us
-        reason = str(error).partition("\n")[0]
-        warn(f"TensorBoard files cannot be written into {folder} ({reason}): the run goes on without them")
-        return None
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # a row cut short by a crash
-        return float("inf")

@@ -4,12 +4,14 @@ from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.randomness import stream_key
-from sagan_jax.runtime.workdir import check_settings, save_settings
+from sagan_jax.runtime.settings import check_settings, save_settings
+from sagan_jax.runtime.workdir import CONFIG_FILE, DATA_FILE
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import TrainStepConfig
@@ -25,8 +27,8 @@ def check_continuation(
       InputError: something that the weights depend on differs.
     """
     if saved is not None:
-        check_settings(folder, "data.json", _data(config, source), free=("class_frequencies",))
-        check_settings(folder, "config.json", config.to_dict(), free_fields(config))
+        check_settings(folder, DATA_FILE, _data(config, source), free=("class_frequencies",), defaults={})
+        check_settings(folder, CONFIG_FILE, config.to_dict(), free_fields(config), defaults=default_config().to_dict())
         if saved > config.train.steps:
             raise InputError(
                 f", but the run in {folder} has taken {saved} steps already",
@@ -41,13 +43,13 @@ def write_settings(config: ConfigDict, source: ImageSource | ImageStream, folder
     """Writes what `check_continuation` compares with; in the first process."""
     if is_host0():
         folder.mkdir(parents=True, exist_ok=True)
-        save_settings(folder, "data.json", _data(config, source))
-        save_settings(folder, "config.json", config.to_dict())
+        save_settings(folder, DATA_FILE, _data(config, source))
+        save_settings(folder, CONFIG_FILE, config.to_dict())
 
 
 def settings_are_there(folder: epath.Path) -> bool:
     """Whether `write_settings` has written; the folder may have been deleted since."""
-    return (folder / "config.json").exists()
+    return (folder / CONFIG_FILE).exists()
 
 
 def _data(config: ConfigDict, source: ImageSource | ImageStream) -> dict:

@@ -4,16 +4,16 @@ import json
 
 import jax
 import jax.numpy as jnp
+from etils import epath
 from ml_collections import ConfigDict
 
 from sagan_jax.errors import DivergedError
 from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.timing import warn
-from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.runtime.workdir import ROLLBACKS_FILE, write_or_warn
 from sagan_jax.training.state import TrainState, Tree
 
-RECORD = "rollbacks.json"  # [{"step": gone back to, "reason": ...}, ...]
 CHOICES = ("stop", "rollback")
 
 
@@ -42,13 +42,13 @@ class Rollbacks:
     """How often a run has gone back so far; its random numbers depend on it, so a record in the workdir keeps it.
 
     Args:
-      writer: of the run.
+      workdir: of the run.
       saved: step of the newest checkpoint, or None. What happened later, in a future that is gone, is forgotten, and so
         is what belongs to an attempt of which nothing was saved.
     """
 
-    def __init__(self, writer: RunWriter, saved: int | None):
-        self._writer, self._file = writer, writer.workdir / RECORD
+    def __init__(self, workdir: epath.Path, saved: int | None):
+        self._file = workdir / ROLLBACKS_FILE
         if is_host0():
             found = json.loads(self._file.read_text()) if self._file.exists() else []
             self._past = [entry for entry in found if saved is not None and entry["step"] <= saved]
@@ -84,4 +84,4 @@ class Rollbacks:
             self._write()
 
     def _write(self) -> None:
-        self._writer.file(self._file, (json.dumps(self._past, indent=2) + "\n").encode())
+        write_or_warn(self._file, (json.dumps(self._past, indent=2) + "\n").encode())

@@ -1,5 +1,6 @@
 """Scores of a generator while it learns, on the devices that train it; the best checkpoint is kept."""
 
+import json
 import math
 import time
 from typing import Any, NamedTuple
@@ -29,12 +30,11 @@ from sagan_jax.metrics.neighbours import Fidelity
 from sagan_jax.runtime.checkpoint import BestCheckpoint
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.timing import info
+from sagan_jax.runtime.workdir import BEST, EVALUATIONS, NEIGHBOURS, step_name, write_or_warn
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.state import TrainState, Tree
 
-FOLDER = "evaluations"  # of a workdir
-BEST = "best"
 CLASS_KINDS = ("intra_class_frechet", "label_accuracy")
 
 
@@ -149,17 +149,18 @@ class Evaluator:
         images, _ = next(generated.batches())
         sheet = neighbour_sheet(self._real, fake, images[:SHOWN_SAMPLES], f"step {step:,}")
         if sheet is not None:
-            self._writer.picture(step, "neighbours", sheet)
+            self._writer.write_image(step, NEIGHBOURS, sheet)
         now = time.perf_counter()
         fraction = (self._seconds + now - start) / (now - self._started)
         values = {f"eval/{name}": value for name, value in evaluation.values.items()}
-        self._writer.scalars_once(step, values | {"eval/fraction_of_time": fraction})
+        self._writer.write_scalars_once(step, values | {"eval/fraction_of_time": fraction})
+        self._writer.write_texts(step, {"eval/protocol": json.dumps(evaluation.protocol, indent=2)})
         info(f"step {step:,}: scores of {count:,} samples")
         info("\n".join(evaluation.lines()))
         info(f"  evaluation took {fraction:.1%} of the time so far")
         self._keep_if_best(step, state, evaluation)
         # The last, so that what is written before is made again if the run dies here.
-        self._writer.file(self._file(step), evaluation.encoded())
+        write_or_warn(self._file(step), evaluation.encoded())
         self._seconds += time.perf_counter() - start
         return evaluation
 
@@ -214,7 +215,7 @@ def generated_images(
 
 def evaluation_file(workdir: epath.Path, step: int, features: str, asked: Any) -> epath.Path:
     """Where the scores of a step are kept; `features` and `asked` as for `result_name`."""
-    return workdir / FOLDER / f"{step:08d}-{result_name(features, asked)}"
+    return workdir / EVALUATIONS / f"{step_name(step)}-{result_name(features, asked)}"
 
 
 def check_evaluation(config: ConfigDict) -> None:

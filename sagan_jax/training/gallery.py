@@ -13,6 +13,7 @@ from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import put_global, replicated
+from sagan_jax.runtime.workdir import ATTENTION, REAL, SAMPLES, image_file
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.attention import AttentionMaps, attention_of, mean_distance, mean_entropy
 from sagan_jax.sampling.model import discriminate
@@ -70,7 +71,7 @@ class Gallery:
             indices = np.linspace(0, len(self._source) - 1, count).round().astype(int)
             images, _ = self._source.load(indices)
             images = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
-        return self._writer.picture(0, "real", sample_sheet(images, self._row_names, f"real: {self._source.name}"))
+        return self._writer.write_image(0, REAL, sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 
     def freeze(self, state: TrainState) -> Tree:
         """The averaged generator's variables for sampling."""
@@ -78,7 +79,7 @@ class Gallery:
 
     def drawn(self, step: int) -> bool:
         """Whether the pictures of a step are there."""
-        return all(self._writer.picture_file(step, kind).exists() for kind in ("samples", "attention"))
+        return all(image_file(self._writer.workdir, kind, step).exists() for kind in (SAMPLES, ATTENTION))
 
     def draw(self, step: int, state: TrainState, variables: Tree) -> tuple[epath.Path, epath.Path]:
         """Writes the sample sheet and the attention picture of a state and its frozen variables; returns their files.
@@ -92,7 +93,7 @@ class Gallery:
         images = self._sampler.images(variables, self._latents, self._labels)
         grid = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
         title = f"step {step:,} · averaged generator · not selected"
-        return self._writer.picture(step, "samples", sample_sheet(grid, self._row_names, title))
+        return self._writer.write_image(step, SAMPLES, sample_sheet(grid, self._row_names, title))
 
     def _draw_attention(self, step: int, state: TrainState, variables: Tree) -> epath.Path:
         first_column = slice(0, ATTENTION_IMAGES * self._columns, self._columns)
@@ -106,10 +107,10 @@ class Gallery:
             numbers[f"{network[0]}_entropy_{side}"] = mean_entropy(weights)
             numbers[f"{network[0]}_distance_{side}"] = mean_distance(weights, images.shape[1])
         if numbers and step % self._every_steps == 0:  # so that a run in parts has the rows of a whole one
-            self._writer.scalars_once(step, numbers)
+            self._writer.write_scalars_once(step, numbers)
         title = f"step {step:,} · where each marked point looks"
-        return self._writer.picture(
-            step, "attention", attention_picture(images, attention.maps, attention.gammas, title)
+        return self._writer.write_image(
+            step, ATTENTION, attention_picture(images, attention.maps, attention.gammas, title)
         )
 
     def _discriminator_attention(self, params: Tree, images: np.ndarray, labels: np.ndarray) -> AttentionMaps:

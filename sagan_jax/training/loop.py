@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,8 +19,9 @@ from sagan_jax.runtime.interruption import StopRequest, stopped
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.watchdog import Watchdog
-from sagan_jax.runtime.workdir import open_workdir
-from sagan_jax.runtime.writer import open_writer
+from sagan_jax.runtime.workdir import CHECKPOINTS, METRICS_FILE
+from sagan_jax.runtime.workdir_access import open_workdir
+from sagan_jax.runtime.writer import MetricWriter, check_writers, open_writer
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.announcement import announce
 from sagan_jax.training.continuation import check_continuation, initial_state
@@ -34,12 +36,13 @@ from sagan_jax.training.step_config import build_step_config
 from sagan_jax.training.validation import validate_config
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str) -> None:
+def train_and_evaluate(config: ConfigDict, workdir: str, writers: Sequence[MetricWriter] = ()) -> None:
     """Trains as configured, or continues the run that `workdir` holds.
 
     Args:
       config: every field of `default_config`.
       workdir: folder for checkpoints, metrics and pictures.
+      writers: receive metrics, pictures and texts too; closed at the end.
 
     Raises:
       InputError: the input cannot work; said before anything is compiled or overwritten, unless it is an
@@ -51,20 +54,22 @@ def train_and_evaluate(config: ConfigDict, workdir: str) -> None:
     with contextlib.ExitStack() as opened:
         request = opened.enter_context(StopRequest())
         validate_config(config)
+        check_writers(writers)
         watchdog = opened.enter_context(Watchdog(config.faults.hang_seconds))
         folder = opened.enter_context(open_workdir(workdir))
-        run, state = prepare(config, folder)
+        run, state = prepare(config, folder, writers)
         opened.callback(run.close)
         state = train(run, state, request, watchdog)
         finish(run, state)
 
 
-def prepare(config: ConfigDict, folder: epath.Path) -> tuple[Run, TrainState]:
+def prepare(config: ConfigDict, folder: epath.Path, writers: Sequence[MetricWriter] = ()) -> tuple[Run, TrainState]:
     """Opens everything a run needs and makes or restores its state.
 
     Args:
       config: valid.
       folder: from `open_workdir`.
+      writers: see `train_and_evaluate`.
     """
     source = open_source(config)
     config = config.copy_and_resolve_references()
@@ -73,11 +78,11 @@ def prepare(config: ConfigDict, folder: epath.Path) -> tuple[Run, TrainState]:
     pipeline, comparison = Pipeline(config, source), open_comparison(config, source)
 
     settings = config.checkpoint
-    checkpoints = Checkpoints(folder / "checkpoints", settings.keep, settings.keep_every_steps)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, settings.keep, settings.keep_every_steps)
     check_continuation(config, source, folder, checkpoints.newest_step())
     mesh, step_config = make_mesh(fsdp=config.mesh.fsdp), build_step_config(config, class_frequencies(config, source))
     state = initial_state(config, step_config, mesh, checkpoints)
-    writer = open_writer(folder, int(state.step))
+    writer = open_writer(folder, int(state.step), writers)
     announce(config, source, mesh, state, writer)
     feed = open_feed(config, pipeline, mesh)
 
@@ -103,7 +108,7 @@ def train(run: Run, state: TrainState, request: StopRequest, watchdog: Watchdog)
     if 0 < step < config.train.steps:
         show(run, step, state, only_missing=True)
     take_steps = compile_steps(run.step_config, mesh, config.data.resolution)
-    rollbacks = Rollbacks(run.writer, run.checkpoints.newest_step())
+    rollbacks = Rollbacks(run.folder, run.checkpoints.newest_step())
     while True:
         try:
             with request.steps(), watchdog.steps():
@@ -206,6 +211,6 @@ def finish(run: Run, state: TrainState) -> None:
     step, variables = int(state.step), run.gallery.freeze(state)
     samples, attention = run.gallery.draw(step, state, variables)
     print(f"\nfinished {step:,} steps")
-    print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.writer.metrics_file}", flush=True)
+    print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.folder / METRICS_FILE}", flush=True)
     if run.evaluator:
         run.evaluator.evaluate(step, state, variables)

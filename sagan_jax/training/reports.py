@@ -54,7 +54,7 @@ class Reports:
         self.check(step)
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         speed = self._throughput.report()
-        self._writer.scalars(step, values | speed)
+        self._writer.write_scalars(step, values | speed)
         shown = {name: value for name, value in values.items() if name in SHOWN or "gamma" in name}
         self._progress.report(step, shown, speed)
 

@@ -15,6 +15,7 @@ from sagan_jax.runtime.lock import lock_is_gone, workdir_lock
 from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.storage import describe_error
 from sagan_jax.runtime.timing import warn
+from sagan_jax.runtime.workdir import DIVERGED, step_name
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.continuation import settings_are_there, write_settings
@@ -77,11 +78,11 @@ class Run:
 
     @contextlib.contextmanager
     def save_if_diverged(self, step: int, state: TrainState) -> Iterator[None]:
-        """Within it DivergedError leaves the state in the folder `diverged`, to be looked at."""
+        """Within it DivergedError leaves the state in the folder `DIVERGED`, to be looked at."""
         try:
             yield
         except DivergedError:
-            save_once(self.folder / "diverged" / f"{step:08d}", state)
+            save_once(self.folder / DIVERGED / step_name(step), state)
             raise
 
     def close(self) -> None:

@@ -15,17 +15,16 @@ from sagan_jax.errors import InputError
 from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.checkpoint_parts import CheckpointParts
+from sagan_jax.runtime.workdir import BEST, CHECKPOINTS, CONFIG_FILE, DATA_FILE, EVALUATIONS, step_name
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.dispatch import compile_creation
-from sagan_jax.training.evaluation import BEST, FOLDER
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.state import Tree
 from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 
-NEWEST, CHECKPOINTS = "newest", "checkpoints"
-CONFIG, DATA = "config.json", "data.json"
+NEWEST = "newest"
 
 
 def open_trained(
@@ -94,7 +93,9 @@ def _card(folder: epath.Path, config: ConfigDict, data: dict, networks: Networks
 
 
 def _evaluations(folder: epath.Path, step: int) -> tuple[dict, ...]:
-    return tuple(json.loads(file.read_text()) for file in sorted((folder / FOLDER).glob(f"{step:08d}-*.json")))
+    return tuple(
+        json.loads(file.read_text()) for file in sorted((folder / EVALUATIONS).glob(f"{step_name(step)}-*.json"))
+    )
 
 
 def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig, mesh: Mesh) -> tuple[int, Tree]:
@@ -146,8 +147,8 @@ def _differences(found: Tree, like: Tree) -> list[str]:
 
 def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
     try:
-        saved = with_new_names(json.loads((folder / CONFIG).read_text()))
-        data = {"class_frequencies": []} | with_new_names(json.loads((folder / DATA).read_text()))
+        saved = with_new_names(json.loads((folder / CONFIG_FILE).read_text()))
+        data = {"class_frequencies": []} | with_new_names(json.loads((folder / DATA_FILE).read_text()))
         config = default_config()
         _fill(config, saved)
         if not set(data["data"]) >= {"class_names"} or not isinstance(data["class_frequencies"], list):
@@ -155,10 +156,10 @@ def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
     except FileNotFoundError as error:
         raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another workdir.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{CONFIG} or {DATA} in {folder} is damaged ({error}): restore it.") from error
+        raise InputError(f"{CONFIG_FILE} or {DATA_FILE} in {folder} is damaged ({error}): restore it.") from error
     if config.data.class_sampling != "uniform" and config.model.num_classes and not data["class_frequencies"]:
         raise InputError(
-            f"{DATA} in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
+            f"{DATA_FILE} in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
         )
     return config, data
 

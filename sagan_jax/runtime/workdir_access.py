@@ -1,0 +1,71 @@
+"""Opens the folder of a run: created, writable, the same for all processes, and locked against other runs."""
+
+import contextlib
+import platform
+import uuid
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.lock import workdir_lock
+from sagan_jax.runtime.processes import is_host0
+from sagan_jax.runtime.storage import is_remote
+
+
+@contextlib.contextmanager
+def open_workdir(path: str) -> Iterator[epath.Path]:
+    """Creates the folder if needed, checks that all processes share it, and keeps other runs out, within its context.
+
+    Raises:
+      InputError: the folder cannot be used.
+    """
+    workdir = epath.Path(path).expanduser()
+    with contextlib.ExitStack() as opened:
+        if is_host0():
+            _check_writable(workdir, path)
+            opened.enter_context(workdir_lock(workdir))
+        _check_shared(workdir)
+        yield workdir
+
+
+def _check_writable(workdir: epath.Path, path: str) -> None:
+    probe = workdir / f".probe-{uuid.uuid4().hex}"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except Exception as error:  # buckets raise kinds of their own
+        if not isinstance(error, OSError) and not is_remote(workdir):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot be written to ({reason})",
+            field="--workdir",
+            value=path,
+            remedy="choose another with --workdir=PATH",
+        ) from error
+
+
+def _check_shared(workdir: epath.Path) -> None:
+    """Raises InputError in processes to which the path is another folder than to the first."""
+    if jax.process_count() == 1:
+        return
+    token = int(multihost_utils.broadcast_one_to_all(np.int32(uuid.uuid4().int & 0x7FFFFFFF)))
+    file = workdir / f".seen-{token}"
+    if is_host0():
+        file.touch()
+    multihost_utils.sync_global_devices("the workdir is marked")
+    if not file.exists():
+        raise InputError(
+            f"is another folder for process {jax.process_index()} on {platform.node()} than for the first one",
+            field="--workdir",
+            value=workdir,
+            remedy="give a folder on a file system that all of them share",
+        )
+    multihost_utils.sync_global_devices("all have seen the mark")
+    if is_host0():
+        file.unlink()
