@@ -31,7 +31,7 @@ import numpy as np
 from experiment import ROOT, changed_config
 
 from sagan_jax.errors import RUN_AGAIN
-from sagan_jax.runtime.checkpoint import SavedCheckpoints
+from sagan_jax.runtime.checkpoint_reading import SavedCheckpoints
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.workdir import ATTENTION, CHECKPOINTS, METRICS_FILE, SAMPLES, image_file, read_metrics
 from sagan_jax.training.dispatch import compile_creation

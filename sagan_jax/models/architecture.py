@@ -48,8 +48,11 @@ def check_resolution(resolution: int) -> None:
     """Raises InputError unless `resolution` is a power of two from 16 to 512."""
     if resolution not in STANDARD_MULTIPLIERS:
         raise InputError(
-            f"data.resolution = {resolution} is impossible: it must be a power of two"
-            f" from {MIN_RESOLUTION} to {MAX_RESOLUTION} ({_listing(STANDARD_MULTIPLIERS)})."
+            "is impossible",
+            field="resolution",
+            value=resolution,
+            remedy=f"it must be a power of two from {MIN_RESOLUTION} to {MAX_RESOLUTION}"
+            f" ({_listing(STANDARD_MULTIPLIERS)})",
         )
 
 
@@ -57,8 +60,8 @@ def generator_architecture(
     resolution: int,
     channels: int,
     multipliers: tuple[int, ...] = (),
-    attention: tuple[int, ...] = (),
-    local_block: tuple[int, ...] = (),
+    attention_resolutions: tuple[int, ...] = (),
+    local_block_resolutions: tuple[int, ...] = (),
 ) -> Architecture:
     """The generator's feature maps: 4x4 from the dense layer, then one doubling per block.
 
@@ -66,8 +69,8 @@ def generator_architecture(
       resolution: side of the images in pixels, a power of two from 16 to 512.
       channels: width that the multipliers multiply.
       multipliers: one per feature map, from 4x4 up to `resolution`; empty: the standard list.
-      attention: resolutions to attend at; any of the block outputs, 8 to `resolution`.
-      local_block: resolutions to have a local block at; likewise.
+      attention_resolutions: those to attend at; any of the block outputs, 8 to `resolution`.
+      local_block_resolutions: those to have a local block at; likewise.
 
     Raises:
       InputError: the numbers do not describe a network.
@@ -77,23 +80,25 @@ def generator_architecture(
     resolutions = tuple(SEED_RESOLUTION << i for i in range((resolution // SEED_RESOLUTION).bit_length()))
     if len(multipliers) != len(resolutions):
         raise InputError(
-            f"model.generator.multipliers = {multipliers} has {len(multipliers)} entries, but resolution"
-            f" {resolution} needs {len(resolutions)}, one for each of {_listing(resolutions)} px;"
-            " leave it empty for the standard list."
+            f"has {len(multipliers)} entries, but resolution {resolution} needs {len(resolutions)}, one for each of"
+            f" {_listing(resolutions)} px",
+            field="multipliers",
+            value=multipliers,
+            remedy="leave it empty for the standard list",
         )
-    widths = _widths("generator", channels, multipliers)
-    _check_places("generator.attention", attention, resolutions[1:], resolution)
-    _check_places("generator.local_block", local_block, resolutions[1:], resolution)
-    return Architecture(resolutions, widths, tuple(attention), tuple(local_block))
+    widths = _widths(channels, multipliers)
+    _check_places("attention_resolutions", attention_resolutions, resolutions[1:], resolution)
+    _check_places("local_block_resolutions", local_block_resolutions, resolutions[1:], resolution)
+    return Architecture(resolutions, widths, tuple(attention_resolutions), tuple(local_block_resolutions))
 
 
 def discriminator_architecture(
     resolution: int,
     channels: int,
     multipliers: tuple[int, ...] = (),
-    attention: tuple[int, ...] = (),
+    attention_resolutions: tuple[int, ...] = (),
     final_resolution: int = 4,
-    local_block: tuple[int, ...] = (),
+    local_block_resolutions: tuple[int, ...] = (),
 ) -> Architecture:
     """The discriminator's feature maps: one halving per block down to `final_resolution`, then none.
 
@@ -101,9 +106,9 @@ def discriminator_architecture(
       resolution: side of the images in pixels, a power of two from 16 to 512.
       channels: width that the multipliers multiply.
       multipliers: one per block, the first sees the image; empty: the standard generator list, reversed.
-      attention: resolutions to attend at; any of the block outputs.
+      attention_resolutions: those to attend at; any of the block outputs.
       final_resolution: side of the feature map that is summed; 4 in the authors' code, 8 for CIFAR.
-      local_block: resolutions to have a local block at; any of the block outputs.
+      local_block_resolutions: those to have a local block at; any of the block outputs.
 
     Raises:
       InputError: the numbers do not describe a network.
@@ -113,21 +118,32 @@ def discriminator_architecture(
     allowed_finals = tuple(SEED_RESOLUTION << i for i in range((resolution // SEED_RESOLUTION).bit_length() - 1))
     if final_resolution not in allowed_finals:
         raise InputError(
-            f"model.discriminator.final_resolution = {final_resolution} cannot be reached from resolution"
-            f" {resolution} by halving: it must be one of {_listing(allowed_finals)}."
+            f"cannot be reached from resolution {resolution} by halving",
+            field="final_resolution",
+            value=final_resolution,
+            remedy=f"it must be one of {_listing(allowed_finals)}",
         )
     halvings = (resolution // final_resolution).bit_length() - 1
     if len(multipliers) < halvings:
         raise InputError(
-            f"model.discriminator.multipliers = {multipliers} has {len(multipliers)} entries, but going from"
-            f" {resolution} to {final_resolution} px takes at least {halvings} blocks;"
-            " leave it empty for the standard list."
+            f"has {len(multipliers)} entries, but going from {resolution} to {final_resolution} px takes at least"
+            f" {halvings} blocks",
+            field="multipliers",
+            value=multipliers,
+            remedy="leave it empty for the standard list",
         )
     resolutions = tuple(max(resolution >> (i + 1), final_resolution) for i in range(len(multipliers)))
-    widths = _widths("discriminator", channels, multipliers)
-    _check_places("discriminator.attention", attention, resolutions, resolution)
-    _check_places("discriminator.local_block", local_block, resolutions, resolution)
-    return Architecture(resolutions, widths, tuple(attention), tuple(local_block))
+    widths = _widths(channels, multipliers)
+    _check_places("attention_resolutions", attention_resolutions, resolutions, resolution)
+    _check_places("local_block_resolutions", local_block_resolutions, resolutions, resolution)
+    return Architecture(resolutions, widths, tuple(attention_resolutions), tuple(local_block_resolutions))
+
+
+def check_num_classes(num_classes: int) -> None:
+    """Raises InputError unless `num_classes` is a whole number from 0 on."""
+    if not isinstance(num_classes, int) or num_classes < 0:
+        remedy = "give the number of classes, or 0 for an unconditional network"
+        raise InputError("is impossible", field="num_classes", value=num_classes, remedy=remedy)
 
 
 def check_architecture(architecture: Architecture, first: int) -> None:
@@ -147,21 +163,27 @@ def check_architecture(architecture: Architecture, first: int) -> None:
         raise ValueError(f"no network has {architecture}")
 
 
-def _widths(network: str, channels: int, multipliers: tuple[int, ...]) -> tuple[int, ...]:
+def _widths(channels: int, multipliers: tuple[int, ...]) -> tuple[int, ...]:
     if not all(isinstance(number, int) and number >= 1 for number in (channels, *multipliers)):
         raise InputError(
-            f"model.{network}.channels = {channels} with multipliers {multipliers} gives an impossible layer:"
-            " all of them must be whole numbers from 1 on."
+            f"with multipliers {multipliers} gives an impossible layer",
+            field="channels",
+            value=channels,
+            remedy="all of them must be whole numbers from 1 on",
         )
     return tuple(channels * m for m in multipliers)
 
 
 def _check_places(field: str, places: tuple[int, ...], present: tuple[int, ...], resolution: int) -> None:
+    if not isinstance(places, tuple | list):
+        raise InputError("is no tuple of resolutions", field=field, value=places, remedy="write it such as (32,)")
     for wanted in places:
         if wanted not in present:
             raise InputError(
-                f"model.{field} = {tuple(places)} asks for {wanted} px, which the {field.partition('.')[0]} for"
-                f" {resolution} px images does not have: choose from {_listing(sorted(set(present)))}."
+                f"asks for {wanted} px, which a network for {resolution} px images does not have there",
+                field=field,
+                value=tuple(places),
+                remedy=f"choose from {_listing(sorted(set(present)))}",
             )
 
 

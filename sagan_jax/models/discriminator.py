@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.architecture import Architecture, discriminator_architecture
+from sagan_jax.models.architecture import Architecture, check_num_classes, discriminator_architecture
 from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.between_blocks import Attention, after_block
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem
@@ -95,6 +95,7 @@ def build_discriminator(
     Raises:
       InputError: a ValueError that names the argument.
     """
+    check_num_classes(num_classes)
     architecture = discriminator_architecture(
         resolution, channels, multipliers, attention_resolutions, final_resolution, local_block_resolutions
     )

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, generator_architecture
+from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_num_classes, generator_architecture
 from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.between_blocks import Attention, after_block
 from sagan_jax.models.blocks import GeneratorBlock
@@ -87,6 +87,7 @@ def build_generator(
     Raises:
       InputError: a ValueError that names the argument.
     """
+    check_num_classes(num_classes)
     architecture = generator_architecture(
         resolution, channels, multipliers, attention_resolutions, local_block_resolutions
     )

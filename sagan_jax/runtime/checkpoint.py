@@ -10,55 +10,13 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from sagan_jax.errors import FailedError, InputError
-from sagan_jax.runtime.checkpoint_manifest import find_damaged, quarantine, verify, write_manifest
+from sagan_jax.runtime.checkpoint_manifest import find_damaged, quarantine, write_manifest
+from sagan_jax.runtime.checkpoint_reading import SavedCheckpoints, Tree
 from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
-from sagan_jax.runtime.storage import describe_error, is_remote
+from sagan_jax.runtime.storage import describe_error
 from sagan_jax.runtime.timing import info, warn
 
-Tree = Any
 RETRY_PAUSES = (5.0, 20.0)  # seconds before each further attempt to save the last state of a run
-
-
-class _Manager(ocp.CheckpointManager):
-    """Orbax's manager without its preemption check, which would compete with that of `StopRequest` and lose stops."""
-
-    def reached_preemption(self, step: int) -> bool:
-        return False
-
-
-class SavedCheckpoints:
-    """Reads checkpoints, named by their completed steps, and changes nothing, so a run may be writing meanwhile.
-
-    Args:
-      folder: of the checkpoints.
-    """
-
-    def __init__(self, folder: epath.PathLike):
-        self._open(epath.Path(folder), ocp.CheckpointManagerOptions(read_only=True, create=False))
-
-    def _open(self, folder: epath.Path, options: ocp.CheckpointManagerOptions) -> None:
-        self.folder, self._options = folder if is_remote(folder) else folder.absolute(), options
-        # Trained weights compress by a twelfth, which takes several times as long as writing them.
-        handler = ocp.PyTreeCheckpointHandler(use_compression=False)
-        self._manager = _Manager(self.folder, options=options, item_handlers=handler)
-
-    def steps(self) -> list[int]:
-        """Returns the completed steps of all checkpoints, in rising order."""
-        return sorted(self._manager.all_steps())
-
-    def verify(self, step: int) -> str | None:
-        """Reads a whole checkpoint and returns what is damaged in it, or None."""
-        return verify(self.folder / str(step))
-
-    def restore(self, step: int, like: Tree) -> Tree:
-        """Returns the state saved at a step, as arrays with the shapes, dtypes and shardings of `like`."""
-        places = ocp.checkpoint_utils.construct_restore_args(like)
-        return self._manager.restore(step, args=ocp.args.PyTreeRestore(like, restore_args=places))
-
-    def close(self) -> None:
-        """Waits until everything is on disk, and closes the manager."""
-        self._manager.wait_until_finished()
-        self._manager.close()
 
 
 class WrittenCheckpoints(SavedCheckpoints):

@@ -17,7 +17,7 @@ from sagan_jax.runtime.storage import is_remote
 
 
 @contextlib.contextmanager
-def open_workdir(path: str) -> Iterator[epath.Path]:
+def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
     """Creates the folder if needed, checks that all processes share it, and keeps other runs out, within its context.
 
     Raises:
@@ -32,7 +32,7 @@ def open_workdir(path: str) -> Iterator[epath.Path]:
         yield workdir
 
 
-def _check_writable(workdir: epath.Path, path: str) -> None:
+def _check_writable(workdir: epath.Path, path: epath.PathLike) -> None:
     probe = workdir / f".probe-{uuid.uuid4().hex}"
     try:
         workdir.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.data.overview import class_examples
 from sagan_jax.data.source import ImageSource, ImageStream
+from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.runtime.pictures import attention_picture, sample_sheet
 from sagan_jax.runtime.randomness import stream_key
@@ -18,7 +19,6 @@ from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.attention import AttentionMaps, attention_of, mean_distance, mean_entropy
 from sagan_jax.sampling.model import discriminate
 from sagan_jax.sampling.sampler import Sampler
-from sagan_jax.training.networks import build_networks
 from sagan_jax.training.state import TrainState, Tree
 
 ATTENTION_IMAGES = 4
@@ -30,11 +30,19 @@ class Gallery:
     Args:
       config: of the run, with `model.num_classes` known.
       source: the data set, for class names and real images.
-      sampler: for the run's generator.
-      writer: where the pictures go.
+      sampler: of the run's generator.
+      discriminator: of the run.
+      writer: receives the pictures.
     """
 
-    def __init__(self, config: ConfigDict, source: ImageSource | ImageStream, sampler: Sampler, writer: RunWriter):
+    def __init__(
+        self,
+        config: ConfigDict,
+        source: ImageSource | ImageStream,
+        sampler: Sampler,
+        discriminator: Discriminator,
+        writer: RunWriter,
+    ):
         self._sampler = sampler
         self._writer = writer
         self._seed = config.seed
@@ -54,7 +62,6 @@ class Gallery:
         self._labels = np.repeat(row_labels, self._columns)
         self._source = source
         self._row_labels = row_labels
-        discriminator = build_networks(config).discriminator
         self._discriminator = plain_network(discriminator)
         self._whole = replicated(sampler.mesh)
         self._normalize = jax.jit(functools.partial(plain_params, discriminator), out_shardings=self._whole)

@@ -10,9 +10,9 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from sagan_jax.data.pipeline import Pipeline, resolve_num_classes
+from sagan_jax.data.pipeline import Pipeline
 from sagan_jax.data.residency import check_residency, open_feed
-from sagan_jax.data.source import class_frequencies, open_source
+from sagan_jax.data.source import ImageSource, class_frequencies
 from sagan_jax.errors import DivergedError, StoppedError
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.interruption import StopRequest, stopped
@@ -21,7 +21,7 @@ from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.watchdog import Watchdog
 from sagan_jax.runtime.workdir import CHECKPOINTS, METRICS_FILE
 from sagan_jax.runtime.workdir_access import open_workdir
-from sagan_jax.runtime.writer import MetricWriter, check_writers, open_writer
+from sagan_jax.runtime.writer import MetricWriter, open_writer
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.announcement import announce
 from sagan_jax.training.continuation import check_continuation, initial_state
@@ -29,20 +29,43 @@ from sagan_jax.training.dispatch import StepsFunction, call_lengths, compile_ste
 from sagan_jax.training.divergence import Rollbacks, check_weights
 from sagan_jax.training.evaluation import Evaluator, open_comparison
 from sagan_jax.training.gallery import Gallery
+from sagan_jax.training.losses import AdversarialLoss, Penalty
+from sagan_jax.training.networks import Networks
+from sagan_jax.training.parts import NO_PARTS, Parts, check_parts, open_data
 from sagan_jax.training.reports import Reports
-from sagan_jax.training.run import Run
+from sagan_jax.training.run import Run, Summary
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import build_step_config
 from sagan_jax.training.validation import validate_config
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str, writers: Sequence[MetricWriter] = ()) -> None:
+def train_and_evaluate(
+    config: ConfigDict,
+    workdir: epath.PathLike,
+    *,
+    source: ImageSource | None = None,
+    networks: Networks | None = None,
+    loss: AdversarialLoss | None = None,
+    penalties: Sequence[Penalty] = (),
+    writers: Sequence[MetricWriter] = (),
+) -> tuple[TrainState, Summary]:
     """Trains as configured, or continues the run that `workdir` holds.
+
+    It may be called several times in a process, and from any thread; from the main thread, SIGTERM and Ctrl-C stop it.
 
     Args:
       config: every field of `default_config`.
       workdir: folder for checkpoints, metrics and pictures.
+      source: the images, in place of those that `config.data` names.
+      networks: in place of those that `config.model` describes: a Generator and a Discriminator for the resolution and
+        the classes of the data, with other module definitions as their fields, or subclasses. `sagan_jax.load` needs
+        them too.
+      loss: in place of `config.train.loss`.
+      penalties: added to the losses.
       writers: receive metrics, pictures and texts too; closed at the end.
+
+    Returns:
+      the state after the last step, and what the run has made.
 
     Raises:
       InputError: the input cannot work; said before anything is compiled or overwritten, unless it is an
@@ -54,40 +77,40 @@ def train_and_evaluate(config: ConfigDict, workdir: str, writers: Sequence[Metri
     with contextlib.ExitStack() as opened:
         request = opened.enter_context(StopRequest())
         validate_config(config)
-        check_writers(writers)
+        parts = Parts(source, networks, loss, tuple(penalties), writers)
+        check_parts(parts, config)
         watchdog = opened.enter_context(Watchdog(config.faults.hang_seconds))
         folder = opened.enter_context(open_workdir(workdir))
-        run, state = prepare(config, folder, writers)
+        run, state = prepare(config, folder, parts)
         opened.callback(run.close)
         state = train(run, state, request, watchdog)
-        finish(run, state)
+        return state, finish(run, state)
 
 
-def prepare(config: ConfigDict, folder: epath.Path, writers: Sequence[MetricWriter] = ()) -> tuple[Run, TrainState]:
+def prepare(config: ConfigDict, folder: epath.Path, parts: Parts = NO_PARTS) -> tuple[Run, TrainState]:
     """Opens everything a run needs and makes or restores its state.
 
     Args:
       config: valid.
       folder: from `open_workdir`.
-      writers: see `train_and_evaluate`.
+      parts: that the caller gives.
     """
-    source = open_source(config)
-    config = config.copy_and_resolve_references()
-    config.model.num_classes = resolve_num_classes(config, source)
+    config, source = open_data(config, parts)
     check_residency(config, source)
     pipeline, comparison = Pipeline(config, source), open_comparison(config, source)
 
     settings = config.checkpoint
     checkpoints = Checkpoints(folder / CHECKPOINTS, settings.keep, settings.keep_every_steps)
     check_continuation(config, source, folder, checkpoints.newest_step())
-    mesh, step_config = make_mesh(fsdp=config.mesh.fsdp), build_step_config(config, class_frequencies(config, source))
+    mesh = make_mesh(fsdp=config.mesh.fsdp)
+    step_config = build_step_config(config, class_frequencies(config, source), parts)
     state = initial_state(config, step_config, mesh, checkpoints)
-    writer = open_writer(folder, int(state.step), writers)
+    writer = open_writer(folder, int(state.step), parts.writers)
     announce(config, source, mesh, state, writer)
     feed = open_feed(config, pipeline, mesh)
 
     sampler = Sampler(step_config.networks.generator, step_config.prior, mesh, **config.sampling)
-    gallery = Gallery(config, source, sampler, writer)
+    gallery = Gallery(config, source, sampler, step_config.networks.discriminator, writer)
     gallery.draw_real()
     evaluator = Evaluator(config, comparison, sampler, writer, mesh) if comparison else None
     return Run(config, folder, source, feed, step_config, checkpoints, sampler, gallery, evaluator, writer), state
@@ -206,11 +229,11 @@ def is_finished(state: TrainState) -> bool:
     return bool(step.is_ready())
 
 
-def finish(run: Run, state: TrainState) -> None:
-    """Draws and measures the trained generator, and says where everything is."""
+def finish(run: Run, state: TrainState) -> Summary:
+    """Draws and scores the trained generator, and prints where everything is."""
     step, variables = int(state.step), run.gallery.freeze(state)
     samples, attention = run.gallery.draw(step, state, variables)
     print(f"\nfinished {step:,} steps")
     print(f"  samples    {samples}\n  attention  {attention}\n  metrics    {run.folder / METRICS_FILE}", flush=True)
-    if run.evaluator:
-        run.evaluator.evaluate(step, state, variables)
+    evaluation = run.evaluator.evaluate(step, state, variables) if run.evaluator else None
+    return Summary(step, run.folder, samples, attention, evaluation)

@@ -110,7 +110,7 @@ LOSSES = {
 
 
 def adversarial_loss(name: str) -> AdversarialLoss:
-    """The loss of this name. Raises InputError, with the choices, where there is none."""
+    """Returns the loss of this name. Raises InputError, with the choices, where there is none."""
     if name not in LOSSES:
-        raise InputError(f"train.loss = {name!r} is unknown: choose one of {', '.join(LOSSES)}.")
+        raise InputError("is unknown", field="train.loss", value=name, remedy=f"choose one of {', '.join(LOSSES)}")
     return LOSSES[name]

@@ -1,6 +1,8 @@
-"""From a config to the pair of networks."""
+"""Builds the pair of networks that a config describes."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -8,10 +10,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from sagan_jax.errors import InputError
-from sagan_jax.models.architecture import discriminator_architecture, generator_architecture
 from sagan_jax.models.conditioning import CONDITIONINGS
-from sagan_jax.models.discriminator import Discriminator
-from sagan_jax.models.generator import Generator
+from sagan_jax.models.discriminator import Discriminator, build_discriminator
+from sagan_jax.models.generator import Generator, build_generator
 from sagan_jax.models.layers import CLASS_TABLES, KERNELS, XAVIER_UNIFORM, LayerConfig
 
 INITIALIZERS = {
@@ -29,13 +30,18 @@ class Networks(NamedTuple):
     discriminator: Discriminator
 
 
+# Arguments of `build_generator` and `build_discriminator` and the fields of `config.model.generator` and
+# `config.model.discriminator` that give them; the others have the names of the arguments.
+FIELDS = {"attention_resolutions": "attention", "local_block_resolutions": "local_block"}
+
+
 def build_networks(config: ConfigDict) -> Networks:
-    """The networks of a config whose `model.num_classes` is known.
+    """Builds the networks of a config whose `model.num_classes` is known.
 
     Raises:
       InputError: a field of `config.model` is impossible.
     """
-    model, resolution = config.model, config.data.resolution
+    model = config.model
     layer_config = LayerConfig(
         compute_dtype=_choice(DTYPES, "model.compute_dtype", model.compute_dtype),
         kernel_init=_choice(INITIALIZERS, "model.init", model.init),
@@ -45,33 +51,44 @@ def build_networks(config: ConfigDict) -> Networks:
         rematerialize=model.rematerialize,
     )
     spectral_norm = _choice(NORMALIZED, "model.generator.spectral_norm", model.generator.spectral_norm)
-    generator = generator_architecture(
-        resolution,
-        model.generator.channels,
-        model.generator.multipliers,
-        model.generator.attention,
-        model.generator.local_block,
-    )
-    discriminator = discriminator_architecture(
-        resolution,
-        model.discriminator.channels,
-        model.discriminator.multipliers,
-        model.discriminator.attention,
-        model.discriminator.final_resolution,
-        model.discriminator.local_block,
-    )
-    return Networks(
-        Generator(
-            generator,
-            model.num_classes,
-            dataclasses.replace(layer_config, spectral_norm=spectral_norm),
+    with _config_fields("generator"):
+        generator = build_generator(
+            config.data.resolution,
+            num_classes=max(0, model.num_classes),
+            **_shape(model.generator),
+            config=dataclasses.replace(layer_config, spectral_norm=spectral_norm),
             conditioning=_choice(CONDITIONINGS, "model.generator.conditioning", model.generator.conditioning),
-        ),
-        Discriminator(discriminator, model.num_classes, layer_config),
-    )
+        )
+    with _config_fields("discriminator"):
+        discriminator = build_discriminator(
+            config.data.resolution,
+            num_classes=max(0, model.num_classes),
+            **_shape(model.discriminator),
+            final_resolution=model.discriminator.final_resolution,
+            config=layer_config,
+        )
+    return Networks(generator, discriminator)
+
+
+def _shape(network: ConfigDict) -> dict[str, Any]:
+    names = ("channels", "multipliers", "attention_resolutions", "local_block_resolutions")
+    return {name: network[FIELDS.get(name, name)] for name in names}
+
+
+@contextlib.contextmanager
+def _config_fields(network: str) -> Iterator[None]:
+    """Renames the argument that an error within names to the config field that gives it."""
+    try:
+        yield
+    except InputError as error:
+        if error.field.startswith("model."):
+            raise
+        field = FIELDS.get(error.field, error.field)
+        prefix = "data" if field == "resolution" else f"model.{network}"
+        raise error.renamed(f"{prefix}.{field}") from error
 
 
 def _choice(choices: dict[str, Any], field: str, name: str) -> Any:
     if name not in choices:
-        raise InputError(f"{field} = {name!r} is unknown: choose one of {', '.join(choices)}.")
+        raise InputError("is unknown", field=field, value=name, remedy=f"choose one of {', '.join(choices)}")
     return choices[name]

@@ -34,7 +34,10 @@ def learning_rate_schedule(config: ConfigDict, total_updates: int, network: str)
             main = optax.cosine_decay_schedule(config.learning_rate, max(1, total_updates - warmup))
         case unknown:
             raise InputError(
-                f"optimizer.{network}.schedule = {unknown!r} is unknown: choose one of {', '.join(SCHEDULES)}."
+                "is unknown",
+                field=f"optimizer.{network}.schedule",
+                value=unknown,
+                remedy=f"choose one of {', '.join(SCHEDULES)}",
             )
     if not warmup:
         return main

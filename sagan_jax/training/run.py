@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 from sagan_jax.data.residency import Feed
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.errors import DivergedError, InputError
+from sagan_jax.evaluation.record import Evaluation
 from sagan_jax.runtime.checkpoint import Checkpoints, save_once
 from sagan_jax.runtime.lock import lock_is_gone, workdir_lock
 from sagan_jax.runtime.processes import is_host0
@@ -23,6 +25,23 @@ from sagan_jax.training.evaluation import Evaluator
 from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import TrainStepConfig
+
+
+class Summary(NamedTuple):
+    """What a finished run has made.
+
+    Attributes:
+      step: completed steps.
+      workdir: its folder.
+      samples, attention: its last pictures.
+      evaluation: scores and protocol; None where `eval.features` is empty.
+    """
+
+    step: int
+    workdir: epath.Path
+    samples: epath.Path
+    attention: epath.Path
+    evaluation: Evaluation | None
 
 
 @dataclasses.dataclass(frozen=True)

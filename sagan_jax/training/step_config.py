@@ -12,6 +12,7 @@ from sagan_jax.training.augmentation import Augment, augmentation
 from sagan_jax.training.losses import AdversarialLoss, Penalty, adversarial_loss
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.optimizers import Optimizers, build_optimizers
+from sagan_jax.training.parts import NO_PARTS, Parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,29 +49,23 @@ class TrainStepConfig:
 
 
 def build_step_config(
-    config: ConfigDict,
-    class_frequencies: tuple[float, ...] = (),
-    *,
-    networks: Networks | None = None,
-    loss: AdversarialLoss | None = None,
-    penalties: tuple[Penalty, ...] = (),
+    config: ConfigDict, class_frequencies: tuple[float, ...] = (), parts: Parts = NO_PARTS
 ) -> TrainStepConfig:
-    """Builds the parts of a step that a config names.
+    """Builds what a step is made of, as a config names it.
 
     Args:
       config: of the run, with `model.num_classes` known.
       class_frequencies: of generated labels, see `LatentPrior`.
-      networks, loss: used in place of those that the config names.
-      penalties: added to the losses.
+      parts: used in place of what the config names.
 
     Raises:
       InputError: a field is impossible.
     """
     return TrainStepConfig(
-        networks=networks or build_networks(config),
+        networks=parts.networks or build_networks(config),
         optimizers=build_optimizers(config),
-        loss=loss or adversarial_loss(config.train.loss),
-        penalties=tuple(penalties),
+        loss=parts.loss or adversarial_loss(config.train.loss),
+        penalties=parts.penalties,
         prior=LatentPrior(config.model.latent_size, config.model.num_classes, class_frequencies),
         accumulation_steps=config.train.accumulation_steps,
         ema_decay=config.train.ema_decay,

@@ -14,13 +14,14 @@ from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
 from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.renamed import with_new_names
-from sagan_jax.runtime.checkpoint_parts import CheckpointParts
+from sagan_jax.runtime.checkpoint_reading import SavedCheckpoints
 from sagan_jax.runtime.workdir import BEST, CHECKPOINTS, CONFIG_FILE, DATA_FILE, EVALUATIONS, step_name
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.dispatch import compile_creation
-from sagan_jax.training.networks import Networks
+from sagan_jax.training.networks import Networks, build_networks
+from sagan_jax.training.parts import Parts
 from sagan_jax.training.state import Tree
 from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 
@@ -52,10 +53,8 @@ def open_trained(
     """
     folder = epath.Path(workdir).expanduser()
     config, data = _settings(folder)
-    step_config = build_step_config(config, tuple(data["class_frequencies"]))
-    card = _card(folder, config, data, step_config.networks)
-    if networks is not None:
-        step_config = dataclasses.replace(step_config, networks=networks)
+    step_config = build_step_config(config, tuple(data["class_frequencies"]), Parts(networks=networks))
+    card = _card(folder, config, data, build_networks(config))
     step, weights = _restored(folder, checkpoint, step_config, mesh)
     card = dataclasses.replace(card, step=step, evaluations=_evaluations(folder, step))
     sampler = Sampler(step_config.networks.generator, step_config.prior, mesh, **config.sampling, call_size=call_size)
@@ -103,7 +102,7 @@ def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig,
     place = folder / (BEST if checkpoint == BEST else CHECKPOINTS)
     if not place.is_dir():
         raise InputError(_nothing_saved(folder, checkpoint))
-    checkpoints = CheckpointParts(place)
+    checkpoints = SavedCheckpoints(place)
     try:
         step = _chosen(checkpoints.steps(), checkpoint, folder)
         damage = checkpoints.verify(step)
@@ -111,15 +110,7 @@ def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig,
             raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another checkpoint.")
         state = compile_creation(step_config, mesh).eval_shape(jax.random.key(0))
         like = _weights(flax.serialization.to_state_dict(state))
-        differences = _differences(_weights(checkpoints.shapes(step)), like)
-        if differences:
-            more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
-            raise InputError(
-                f"the arrays in checkpoint {step} of {folder} are not those of the networks"
-                f" ({', '.join(differences[:3])}{more}): pass the modules that it was trained with as networks= to"
-                " sagan_jax.load."
-            )
-        return step, checkpoints.restore_part(step, like)
+        return step, checkpoints.restore(step, like, partial=True)
     finally:
         checkpoints.close()
 
@@ -127,22 +118,6 @@ def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig,
 def _weights(state: Tree) -> Tree:
     """Returns the part of a `TrainState`, as nested dicts, that is needed for sampling."""
     return {"ema_params": state["ema_params"], "discriminator": {"params": state["discriminator"]["params"]}}
-
-
-def _differences(found: Tree, like: Tree) -> list[str]:
-    """Returns a few words on each array that is missing, unknown or of another shape."""
-    saved, expected = (
-        {name: list(array.shape) for name, array in flax.traverse_util.flatten_dict(tree, sep="/").items()}
-        for tree in (found, like)
-    )
-    words = [f"no {name}" for name in expected.keys() - saved.keys()]
-    words += [f"unknown {name}" for name in saved.keys() - expected.keys()]
-    words += [
-        f"{name} {saved[name]} in place of {expected[name]}"
-        for name in saved.keys() & expected.keys()
-        if saved[name] != expected[name]
-    ]
-    return sorted(words)
 
 
 def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:

@@ -1,0 +1,89 @@
+"""What a caller of `train_and_evaluate` gives in place of, or in addition to, what the config names."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from sagan_jax.data.pipeline import resolve_num_classes
+from sagan_jax.data.source import ImageSource, ImageStream, open_source
+from sagan_jax.data.source_check import check_source
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.writer import MetricWriter, check_writers
+from sagan_jax.training.losses import AdversarialLoss, Penalty
+from sagan_jax.training.networks import Networks
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The parts of a run that a caller gives; for all see `train_and_evaluate`."""
+
+    source: ImageSource | None = None
+    networks: Networks | None = None
+    loss: AdversarialLoss | None = None
+    penalties: tuple[Penalty, ...] = ()
+    writers: Sequence[MetricWriter] = ()
+
+
+NO_PARTS = Parts()
+
+
+def open_data(config: ConfigDict, parts: Parts) -> tuple[ConfigDict, ImageSource | ImageStream]:
+    """Opens the caller's source or that of the config; returns the config with `model.num_classes` known, and it.
+
+    Raises:
+      InputError: the data cannot be used, or the caller's networks are not for them.
+    """
+    config = config.copy_and_resolve_references()
+    if parts.source is not None:
+        config.data.source = f"python:{parts.source.name}"
+    source = parts.source or open_source(config)
+    config.model.num_classes = resolve_num_classes(config, source)
+    if parts.networks is not None:
+        _check_networks(parts.networks, config)
+    return config, source
+
+
+def check_parts(parts: Parts, config: ConfigDict) -> None:
+    """Raises InputError if a part cannot be used; before anything is made."""
+    check_writers(parts.writers)
+    if parts.source is not None:
+        check_source(parts.source, config.data.resolution)
+    if parts.networks is not None:
+        _check_fields(parts.networks)
+    names = [getattr(penalty, "name", None) for penalty in parts.penalties]
+    if not all(isinstance(penalty, Penalty) for penalty in parts.penalties) or len(set(names)) < len(names):
+        raise InputError(
+            "must be sagan_jax.Penalty objects, each with a name of its own", field="penalties", value=parts.penalties
+        )
+    if parts.loss is not None and not isinstance(parts.loss, AdversarialLoss):
+        raise InputError("must be a sagan_jax.AdversarialLoss", field="loss", value=parts.loss)
+
+
+def _check_networks(networks: Networks, config: ConfigDict) -> None:
+    resolutions = {
+        "generator": networks.generator.architecture.resolutions[-1],
+        "discriminator": 2 * networks.discriminator.architecture.resolutions[0],
+    }
+    for name, resolution in resolutions.items():
+        classes = getattr(networks, name).num_classes
+        if (resolution, classes) != (config.data.resolution, config.model.num_classes):
+            raise InputError(
+                f"is for {resolution} px and {classes} classes, but the config for {config.data.resolution} px and the"
+                f" data for {config.model.num_classes} classes",
+                field=f"networks.{name}",
+                remedy="build it for these",
+            )
+
+
+def _check_fields(networks: Networks) -> None:
+    for name in ("generator", "discriminator"):
+        module = getattr(networks, name, None)
+        missing = [field for field in ("architecture", "num_classes", "config") if not hasattr(module, field)]
+        if missing:
+            raise InputError(
+                f"has no {' and no '.join(missing)}",
+                field=f"networks.{name}",
+                value=module,
+                remedy=f"give a sagan_jax.{name.capitalize()}, or a subclass of it",
+            )
