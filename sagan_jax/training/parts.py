@@ -82,8 +82,7 @@ def _check_fields(networks: Networks) -> None:
         missing = [field for field in ("architecture", "num_classes", "config") if not hasattr(module, field)]
         if missing:
             raise InputError(
-                f"has no {' and no '.join(missing)}",
+                f"is a {type(module).__name__}, which has no {' and no '.join(missing)}",
                 field=f"networks.{name}",
-                value=module,
                 remedy=f"give a sagan_jax.{name.capitalize()}, or a subclass of it",
             )
