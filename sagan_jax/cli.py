@@ -3,6 +3,7 @@
 import argparse
 import ast
 import contextlib
+import faulthandler
 import functools
 import importlib
 import importlib.util
@@ -136,6 +137,8 @@ def run_on_devices(program: Callable[[], None]) -> int:
     from sagan_jax.runtime.processes import run_program
 
     enable_compilation_cache()
+    if not faulthandler.is_enabled():
+        faulthandler.enable()  # a crash in native code shows where each thread was
     return run_program(lambda: run(program))
 
 

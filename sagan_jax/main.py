@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def train(flags: argparse.Namespace, more: list[str]) -> None:
     """Trains, from the newest checkpoint on where there is one."""
     if not flags.config:
+        set_fields(default_config(), more)  # raises where another flag is wrong, such as "--confg"
         raise InputError("is missing", field="--config", remedy=f"choose from {', '.join(config_names())}")
     try:
         config = load_config(flags.config)

@@ -90,6 +90,13 @@ def test_a_wrong_argument_is_an_error(argument, message):
         set_fields(load_config("digits"), [argument])
 
 
+def test_a_misspelt_config_flag_is_named(quiet, capsys):
+    assert main.main(["--confg=digits"]) == BAD_INPUT
+    assert "confg" in capsys.readouterr().err
+    assert main.main([]) == BAD_INPUT
+    assert capsys.readouterr().err.startswith("error: --config is missing: choose from cifar10, ")
+
+
 @pytest.fixture
 def quiet(monkeypatch):
     """The libraries as programs have them; afterwards as before."""
