@@ -40,7 +40,7 @@ class Architecture:
     local_block: tuple[int, ...] = ()
 
     def first_of_resolution(self, index: int) -> bool:
-        """Whether no block before that of this index has its resolution; only the first of several attends."""
+        """Returns whether no block before this one has its resolution; only the first of several attends."""
         return self.resolutions.index(self.resolutions[index]) == index
 
 
@@ -63,7 +63,7 @@ def generator_architecture(
     attention_resolutions: tuple[int, ...] = (),
     local_block_resolutions: tuple[int, ...] = (),
 ) -> Architecture:
-    """The generator's feature maps: 4x4 from the dense layer, then one doubling per block.
+    """Returns the generator's feature maps: 4x4 from the dense layer, then one doubling per block.
 
     Args:
       resolution: side of the images in pixels, a power of two from 16 to 512.
@@ -100,7 +100,7 @@ def discriminator_architecture(
     final_resolution: int = 4,
     local_block_resolutions: tuple[int, ...] = (),
 ) -> Architecture:
-    """The discriminator's feature maps: one halving per block down to `final_resolution`, then none.
+    """Returns the discriminator's feature maps: one halving per block down to `final_resolution`, then none.
 
     Args:
       resolution: side of the images in pixels, a power of two from 16 to 512.

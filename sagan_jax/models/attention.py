@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """x [B, H, W, C] with even H and W -> [B, H, W, C] in the dtype of x."""
+        """Maps x [B, H, W, C] with even H and W to [B, H, W, C] in the dtype of x."""
         batch, height, width, channels = x.shape
         narrow, half = max(1, channels // 8), max(1, channels // 2)
         query_BLK = self._positions(self._conv("query", narrow)(x))
@@ -55,7 +55,7 @@ class SelfAttention(nn.Module):
 
 
 def attention_weights(query_BLK: jax.Array, key_BMK: jax.Array) -> jax.Array:
-    """softmax over the key positions of query . key, [B, L, M] float32; each row sums to 1.
+    """Computes softmax over the key positions of query . key, [B, L, M] float32; each row sums to 1.
 
     Reference: Zhang et al. 2018, equation 1.
     """
@@ -64,7 +64,7 @@ def attention_weights(query_BLK: jax.Array, key_BMK: jax.Array) -> jax.Array:
 
 
 def attend(query_BLK: jax.Array, key_BMK: jax.Array, value_BMV: jax.Array) -> jax.Array:
-    """The values weighted by `attention_weights`, [B, L, V] in their dtype.
+    """Returns the values weighted by `attention_weights`, [B, L, V] in their dtype.
 
     With more than `MOST_WEIGHTS` weights per image, one block of queries after the other; the weights of a block are
     computed again for its gradients, so that those of one block are the most that is ever held.

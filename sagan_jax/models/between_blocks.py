@@ -22,7 +22,7 @@ class LocalBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """x [B, H, W, C] -> [B, H, W, C] in the dtype of x."""
+        """Maps x [B, H, W, C] to [B, H, W, C] in the dtype of x."""
         channels = x.shape[-1]
         # 2 * 9 * C * narrow parameters; attention has 2 * C * C/8 + 2 * C * C/2.
         narrow = max(1, round(channels * 5 / 72))

@@ -19,14 +19,14 @@ Tree = Any
 
 
 def batch_moments(generator: Generator, variables: Tree, latents: jax.Array, labels: jax.Array) -> Tree:
-    """`batch_stats` with the moments of exactly this batch; latents [B, Z], labels [B]."""
+    """Returns `batch_stats` with the moments of exactly this batch; latents [B, Z], labels [B]."""
     no_memory = dataclasses.replace(generator.config, batch_norm_momentum=0.0)
     _, updated = generator.clone(config=no_memory).apply(variables, latents, labels, train=True, mutable=[BATCH_STATS])
     return updated[BATCH_STATS]
 
 
 def standing_statistics(moments: Sequence[Tree]) -> Tree:
-    """The `batch_moments` of several equal batches as those of one large batch.
+    """Pools the `batch_moments` of several equal batches to those of one large batch.
 
     Reference: Brock et al. 2018 (arXiv:1809.11096), appendix C; pooled exactly here.
     """

@@ -14,7 +14,7 @@ LARGE_KERNEL, FEW_POSITIONS, MOST_POSITIONS = 2**20, 1024, 8192
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Array:
-    """Convolves; as one matrix product where a large kernel meets few positions, where XLA's convolutions are slow."""
+    """Computes one matrix product where a large kernel meets few positions, where XLA's convolutions are slow."""
     channels, features = kernel.shape[2:]
     batch, height, width = x.shape[0], x.shape[1] // stride, x.shape[2] // stride
     margin = (size - 1) // 2

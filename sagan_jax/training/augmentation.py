@@ -18,7 +18,7 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]  # images [B, H, W, 3], ke
 
 
 def augmentation(policy: str) -> Augment:
-    """The changes that a policy such as "color,translation" names, in this order; each image draws from its own key.
+    """Returns the changes of a policy such as "color,translation", in this order; each image draws from its own key.
 
     Raises:
       InputError: a name is unknown.
@@ -38,7 +38,7 @@ def augmentation(policy: str) -> Augment:
 
 
 def color(image: jax.Array, key: jax.Array) -> jax.Array:
-    """Other brightness (by up to a quarter of the range), saturation (0 to 2) and contrast (1/2 to 3/2)."""
+    """Changes brightness (by up to a quarter of the range), saturation (0 to 2) and contrast (1/2 to 3/2)."""
     brightness, saturation, contrast = jax.random.uniform(key, (3,))
     image = image + (brightness - 0.5)
     grey = jnp.mean(image, axis=-1, keepdims=True)
@@ -48,20 +48,20 @@ def color(image: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def translation(image: jax.Array, key: jax.Array) -> jax.Array:
-    """Moved by up to an eighth of the side both ways; what comes in is mid-grey, 0."""
+    """Moves by up to an eighth of the side both ways; the margin that comes in is mid-grey, 0."""
     height, width, _ = image.shape
     down, right = (
         jax.random.randint(axis_key, (), -most, most + 1)
         for axis_key, most in zip(jax.random.split(key), (round(height / 8), round(width / 8)), strict=True)
     )
-    # As matrix products, which have gradients that are fast everywhere; a gather's are not.
+    # As matrix products, whose gradients are fast everywhere; those of indexing are not.
     rows, columns = _moved(height, down), _moved(width, right)
     exact = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     return exact("ih,hwc,jw->ijc", rows, image, columns)
 
 
 def cutout(image: jax.Array, key: jax.Array) -> jax.Array:
-    """With a square of half the side made mid-grey, 0; its centre is anywhere in the image."""
+    """Makes a square of half the side mid-grey, 0; its centre is anywhere in the image."""
 
     def covered(size: int, axis_key: jax.Array) -> jax.Array:
         place = jnp.arange(size) - (jax.random.randint(axis_key, (), 0, size) - size // 4)
@@ -79,5 +79,5 @@ CHANGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 
 def _moved(size: int, by: jax.Array) -> jax.Array:
-    """The matrix [size, size] float32 that moves a vector's entries `by` places on."""
+    """Returns the matrix [size, size] float32 that moves a vector's entries by `by`."""
     return jnp.equal(jnp.arange(size)[:, None] - by, jnp.arange(size)).astype(jnp.float32)

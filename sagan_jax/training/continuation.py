@@ -48,18 +48,18 @@ def write_settings(config: ConfigDict, source: ImageSource | ImageStream, folder
 
 
 def settings_are_there(folder: epath.Path) -> bool:
-    """Whether `write_settings` has written; the folder may have been deleted since."""
+    """Returns whether the settings are there; the folder may have been deleted."""
     return (folder / CONFIG_FILE).exists()
 
 
 def _data(config: ConfigDict, source: ImageSource | ImageStream) -> dict:
-    """What the data are, and the shares of generated classes, without which nobody could sample as in training."""
+    """Returns the identity of the data, and the class frequencies that sampling needs."""
     identity = {"name": source.name, "num_images": len(source), "class_names": list(source.class_names)}
     return {"data": identity, "class_frequencies": list(class_frequencies(config, source))}
 
 
 def initial_state(config: ConfigDict, step_config: TrainStepConfig, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
-    """The newest saved state, or a fresh one where nothing is saved; over the devices of the mesh."""
+    """Returns the newest saved state, or a fresh one where nothing is saved; over the devices of the mesh."""
     create, key = compile_creation(step_config, mesh), stream_key(config.seed, "initial weights")
     newest = checkpoints.newest_step()
     return create(key) if newest is None else checkpoints.restore(newest, like=create.eval_shape(key))

@@ -21,13 +21,13 @@ StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], t
 
 
 def compile_creation(step_config: TrainStepConfig, mesh: Mesh) -> Any:
-    """From a key to a fresh state over the mesh; its `eval_shape(key)` tells shapes and shardings only."""
+    """Compiles the function from a key to a fresh state; its `eval_shape(key)` has the shapes and shardings."""
     create = functools.partial(create_state, step_config.networks, step_config.optimizers, step_config.prior)
     return jax.jit(create, out_shardings=state_shardings(mesh, jax.eval_shape(create, jax.random.key(0))))
 
 
 def compile_steps(step_config: TrainStepConfig, mesh: Mesh, resolution: int) -> StepsFunction:
-    """`train_step` over the mesh, once for each of some inputs: state donated, batches spread.
+    """Compiles `train_step` over the mesh, once for each of some inputs: state donated, batches sharded.
 
     The function takes the state, `Feed.resident`, the inputs of some steps from `Feed.inputs` and the run's key; it
     returns the state after these steps and the metrics of the last. Each number of steps is a program of its own.
@@ -57,7 +57,7 @@ def compile_steps(step_config: TrainStepConfig, mesh: Mesh, resolution: int) -> 
 
 
 def call_lengths(first_step: int, last_step: int, steps_per_call: int, intervals: Sequence[int]) -> Iterator[int]:
-    """How many steps each call takes from `first_step` to `last_step`.
+    """Yields the number of steps of each call from `first_step` to `last_step`.
 
     At most `steps_per_call`, and fewer where something is due before, every so many steps as one of the `intervals`
     says (0: never).

@@ -29,7 +29,7 @@ def check_weights(step: int, state: TrainState) -> None:
 
 @jax.jit
 def _usable(state: TrainState) -> dict[str, jax.Array]:
-    """Whether the arrays of each network are finite, and their norms too, which the next step computes."""
+    """Returns whether the arrays of each network are finite, and their norms too, which the next step computes."""
 
     def usable(tree: Tree) -> jax.Array:
         squares = [jnp.sum(jnp.square(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(tree)]
@@ -57,7 +57,7 @@ class Rollbacks:
         self._count = broadcast_from_host0(len(self._past) if is_host0() else 0)
 
     def key(self, seed: int) -> jax.Array:
-        """The key of the steps from here on."""
+        """Returns the key of the steps from here on."""
         return stream_key(seed, f"train, {self._count} times gone back" if self._count else "train")
 
     def go_back(self, config: ConfigDict, error: DivergedError, step: int | None) -> None:

@@ -55,7 +55,7 @@ class Comparison(NamedTuple):
 
 
 def open_comparison(config: ConfigDict, source: ImageSource | ImageStream) -> Comparison | None:
-    """What `config.eval` names, or None where it names no features.
+    """Opens what `config.eval` names; returns None where it names no features.
 
     Args:
       config: of the run, with `model.num_classes` known.
@@ -136,7 +136,7 @@ class Evaluator:
         self._started, self._seconds = start - opening, opening + time.perf_counter() - start
 
     def evaluated(self, step: int) -> bool:
-        """Whether the scores of a step, by this protocol, are there."""
+        """Returns whether there are scores of a step by this protocol."""
         return self._file(step).exists()
 
     def evaluate(self, step: int, state: TrainState, variables: Tree) -> Evaluation:
@@ -214,7 +214,7 @@ def generated_images(
 
 
 def evaluation_file(workdir: epath.Path, step: int, features: str, asked: Any) -> epath.Path:
-    """Where the scores of a step are kept; `features` and `asked` as for `result_name`."""
+    """Returns the file of the scores of a step; `features` and `asked` as for `result_name`."""
     return workdir / EVALUATIONS / f"{step_name(step)}-{result_name(features, asked)}"
 
 

@@ -25,7 +25,7 @@ ATTENTION_IMAGES = 4
 
 
 class Gallery:
-    """Draws the pictures of a run, always from the same latents, so that one sees them change.
+    """Draws the pictures of a run, always from the same latents.
 
     Args:
       config: of the run, with `model.num_classes` known.
@@ -81,11 +81,11 @@ class Gallery:
         return self._writer.write_image(0, REAL, sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 
     def freeze(self, state: TrainState) -> Tree:
-        """The averaged generator's variables for sampling."""
+        """Returns the averaged generator's variables for sampling."""
         return self._sampler.freeze(state.ema_params, self._seed)
 
     def drawn(self, step: int) -> bool:
-        """Whether the pictures of a step are there."""
+        """Returns whether the pictures of a step are there."""
         return all(image_file(self._writer.workdir, kind, step).exists() for kind in (SAMPLES, ATTENTION))
 
     def draw(self, step: int, state: TrainState, variables: Tree) -> tuple[epath.Path, epath.Path]:
@@ -121,7 +121,7 @@ class Gallery:
         )
 
     def _discriminator_attention(self, params: Tree, images: np.ndarray, labels: np.ndarray) -> AttentionMaps:
-        """The discriminator's, on images [N, H, W, 3] uint8 with labels [N]."""
+        """Computes the discriminator's on images [N, H, W, 3] uint8 with labels [N]."""
         params = self._normalize(params)
         inputs = put_global(self._whole, (images, labels))
         _, maps = jax.device_get(self._discriminate(self._discriminator, {"params": params}, *inputs))

@@ -151,7 +151,7 @@ def take_remaining_steps(
     request: StopRequest,
     watchdog: Watchdog,
 ) -> TrainState:
-    """`train`, without going back: a run that diverges leaves its state behind and raises."""
+    """Trains without going back: a run that diverges saves its state and raises."""
     config, total = run.config, run.config.train.steps
     step = int(state.step)
     throughput = Throughput(config.train.batch_size * config.train.discriminator_updates)
@@ -203,7 +203,7 @@ def take_remaining_steps(
 
 
 def is_due(every_steps: int, step: int) -> bool:
-    """Whether something that happens every so many steps happens after this one; 0 is never."""
+    """Returns whether something that happens every so many steps happens after this one; 0 is never."""
     return every_steps > 0 and step % every_steps == 0
 
 
@@ -224,7 +224,7 @@ def show(run: Run, step: int, state: TrainState, *, only_missing: bool = False) 
 
 
 def is_finished(state: TrainState) -> bool:
-    """Whether the devices have taken all steps up to this state."""
+    """Returns whether the devices have taken all steps up to this state."""
     step: Any = state.step
     return bool(step.is_ready())
 

@@ -18,7 +18,7 @@ class AdversarialLoss(NamedTuple):
       discriminator: (real_logits [B], fake_logits [B]) -> [].
       generator: (fake_logits [B], real_logits) -> []. `real_logits()` returns the logits [B] of the real images of the
         last discriminator update, for relativistic losses; they are computed only where it is called.
-      boundary: logit above which an image counts as scored real.
+      boundary: logit above which an image counts as classified as real.
     """
 
     discriminator: Callable[[jax.Array, jax.Array], jax.Array]
@@ -64,7 +64,7 @@ class Penalty(NamedTuple):
 
 
 def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
-    """mean max(0, 1 - real) + mean max(0, 1 + fake).
+    """Computes mean max(0, 1 - real) + mean max(0, 1 + fake).
 
     Reference: Zhang et al. 2018 (arXiv:1805.08318), equation 4; Lim & Ye 2017.
 
@@ -75,12 +75,12 @@ def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.A
 
 
 def hinge_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
-    """-mean fake. Reference: Zhang et al. 2018, equation 4."""
+    """Computes -mean fake. Reference: Zhang et al. 2018, equation 4."""
     return -jnp.mean(fake_logits)
 
 
 def non_saturating_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
-    """-mean log D(real) - mean log(1 - D(fake)), D = sigmoid(logits).
+    """Computes -mean log D(real) - mean log(1 - D(fake)), D = sigmoid(logits).
 
     Reference: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1.
     """
@@ -88,17 +88,20 @@ def non_saturating_discriminator(real_logits: jax.Array, fake_logits: jax.Array)
 
 
 def non_saturating_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
-    """-mean log D(fake). Reference: Goodfellow et al. 2014, section 3."""
+    """Computes -mean log D(fake). Reference: Goodfellow et al. 2014, section 3."""
     return jnp.mean(jax.nn.softplus(-fake_logits))
 
 
 def least_squares_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
-    """mean (real - 1)^2 / 2 + mean fake^2 / 2. Reference: Mao et al. 2017 (arXiv:1611.04076), equation 9."""
+    """Computes mean (real - 1)^2 / 2 + mean fake^2 / 2.
+
+    Reference: Mao et al. 2017 (arXiv:1611.04076), equation 9.
+    """
     return (jnp.mean(jnp.square(real_logits - 1)) + jnp.mean(jnp.square(fake_logits))) / 2
 
 
 def least_squares_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
-    """mean (fake - 1)^2 / 2. Reference: Mao et al. 2017, equation 9."""
+    """Computes mean (fake - 1)^2 / 2. Reference: Mao et al. 2017, equation 9."""
     return jnp.mean(jnp.square(fake_logits - 1)) / 2
 
 

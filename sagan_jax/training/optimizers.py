@@ -14,7 +14,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 
 
 def learning_rate_schedule(config: ConfigDict, total_updates: int, network: str) -> optax.Schedule:
-    """Learning rate as a function of the network's own update count.
+    """Returns the learning rate as a function of the network's own update count.
 
     Args:
       config: `config.optimizer.generator` or `.discriminator`.
@@ -52,7 +52,7 @@ class Optimizers(NamedTuple):
 
 
 def build_optimizers(config: ConfigDict) -> Optimizers:
-    """Adam for both networks, as `config.optimizer` says.
+    """Builds Adam for both networks, as `config.optimizer` says.
 
     Raises:
       InputError: a schedule's name is unknown.

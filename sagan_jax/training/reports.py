@@ -38,7 +38,7 @@ class Reports:
         self._waiting: tuple[int, Metrics] | None = None
 
     def note(self, step: int, metrics: Metrics) -> None:
-        """Keeps what tells divergence of a step for the next check, without waiting for the devices."""
+        """Keeps the metrics that show divergence for the next check, without waiting for the devices."""
         self._signs.append((step, {name: metrics[name] for name in SIGNS}))
 
     def add(self, step: int, metrics: Metrics) -> None:
@@ -46,7 +46,7 @@ class Reports:
         self._waiting = (step, metrics)
 
     def flush(self) -> None:
-        """Checks, writes and shows what was added. Raises DivergedError, see `check`."""
+        """Writes and shows what was added, after a check. Raises DivergedError, see `check`."""
         if not self._waiting:
             return
         step, metrics = self._waiting

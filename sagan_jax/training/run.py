@@ -97,7 +97,7 @@ class Run:
 
     @contextlib.contextmanager
     def save_if_diverged(self, step: int, state: TrainState) -> Iterator[None]:
-        """Within it DivergedError leaves the state in the folder `DIVERGED`, to be looked at."""
+        """Saves the state in the folder `DIVERGED`, to be inspected, where its context raises DivergedError."""
         try:
             yield
         except DivergedError:

@@ -34,7 +34,7 @@ class NetworkState:
 
     @property
     def variables(self) -> dict[str, Tree]:
-        """What `Module.apply` takes."""
+        """Returns what `Module.apply` takes."""
         return {"params": self.params, "spectral_stats": self.spectral_stats, "batch_stats": self.batch_stats}
 
 
@@ -55,7 +55,7 @@ class TrainState:
 
 
 def create_state(networks: Networks, optimizers: Optimizers, prior: LatentPrior, key: jax.Array) -> TrainState:
-    """A fresh state, a function of the key alone; pure, so that it can be jitted, sharded or only shaped."""
+    """Creates a fresh state, a function of the key alone; pure, so that it can be jitted, sharded or only shaped."""
     resolution = networks.generator.architecture.resolutions[-1]
     labels = jnp.zeros((1,), jnp.int32)
     generator = networks.generator.init(

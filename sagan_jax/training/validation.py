@@ -69,7 +69,7 @@ CHOICES = {
     "faults.on_nan": ON_NAN,
 }
 # Fields, or groups of them, that no weight depends on but by rounding. What data.source and data.split name is compared
-# by itself: contents, or what else tells it from other data.
+# by itself: contents, or what else identifies it.
 FREE = (
     *("log", "checkpoint", "eval", "sampling", "faults", "mesh"),
     *("data.source", "data.split", "data.data_dir", "data.cache_dir", "data.residency", "data.resident_gib"),
@@ -95,7 +95,7 @@ def validate_config(config: ConfigDict) -> None:
 
 
 def free_fields(config: ConfigDict) -> tuple[str, ...]:
-    """Fields, or groups of them, that may change when a run is continued."""
+    """Returns the fields, or groups of them, that may change when a run is continued."""
     schedules = (config.optimizer.generator.schedule, config.optimizer.discriminator.schedule)
     # A learning rate that decays does so over train.steps.
     return (*FREE, "train.steps") if schedules == ("constant", "constant") else FREE
