@@ -1,4 +1,4 @@
-"""Serves a page that shows what each point of a generated image attends to.
+"""Shows what each point of an image attends to, on a page.
 
 python -m sagan_jax.explore --workdir=RUN | --model=DIR [--port=7860] [--host=127.0.0.1] [--share]
 

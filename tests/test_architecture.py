@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sagan_jax.config import load_config
 from sagan_jax.errors import InputError
 from sagan_jax.models.architecture import STANDARD_MULTIPLIERS, discriminator_architecture, generator_architecture
 from sagan_jax.models.between_blocks import LocalBlock
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import LayerConfig
+from sagan_jax.training.networks import build_networks
 
 
 def shapes(module, *inputs, **options):
@@ -85,15 +87,21 @@ def test_every_resolution_builds(resolution, num_classes):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: generator_architecture(100, 64), ["data.resolution = 100", "power of two"]),
-        (lambda: generator_architecture(1024, 64), ["data.resolution = 1024", "512"]),
-        (lambda: generator_architecture(64, 64, (), (128,)), ["model.generator.attention", "128", "8, 16, 32, 64"]),
-        (lambda: generator_architecture(64, 64, (), (), (4,)), ["model.generator.local_block", "4", "8, 16, 32, 64"]),
-        (lambda: generator_architecture(64, 64, (4, 2, 1)), ["model.generator.multipliers", "3 entries", "needs 5"]),
-        (lambda: generator_architecture(64, 0), ["model.generator.channels = 0"]),
-        (lambda: discriminator_architecture(64, 64, (), (64,)), ["model.discriminator.attention", "4, 8, 16, 32"]),
+        (lambda: generator_architecture(100, 64), ["resolution = 100", "power of two"]),
+        (lambda: generator_architecture(1024, 64), ["resolution = 1024", "512"]),
+        (
+            lambda: generator_architecture(64, 64, (), (128,)),
+            ["attention_resolutions = (128,)", "8, 16, 32, 64"],
+        ),
+        (
+            lambda: generator_architecture(64, 64, (), (), (4,)),
+            ["local_block_resolutions = (4,)", "8, 16, 32, 64"],
+        ),
+        (lambda: generator_architecture(64, 64, (4, 2, 1)), ["multipliers = (4, 2, 1)", "3 entries", "needs 5"]),
+        (lambda: generator_architecture(64, 0), ["channels = 0"]),
+        (lambda: discriminator_architecture(64, 64, (), (64,)), ["attention_resolutions = (64,)", "4, 8, 16, 32"]),
         (lambda: discriminator_architecture(64, 64, (), (), 3), ["final_resolution = 3", "4, 8, 16, 32"]),
-        (lambda: discriminator_architecture(64, 64, (1, 2)), ["model.discriminator.multipliers", "at least 4"]),
+        (lambda: discriminator_architecture(64, 64, (1, 2)), ["multipliers = (1, 2)", "at least 4"]),
     ],
 )
 def test_impossible_networks_are_refused_in_one_sentence(build, words):
@@ -128,3 +136,18 @@ def test_a_local_block_begins_as_the_identity_and_sees_five_by_five_positions():
     seen = jax.grad(lambda x: jnp.sum(jnp.square(block.apply(opened, x)[:, 8, 8])))(x)
     rows, columns = jnp.nonzero(jnp.abs(seen).max(axis=(0, 3)))
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (6, 10, 6, 10)
+
+
+def test_a_config_names_the_fields_of_impossible_networks():
+    for changes, words in (
+        ({"data.resolution": 100}, "data.resolution = 100"),
+        ({"model.generator.attention": (128,)}, "model.generator.attention = (128,)"),
+        ({"model.discriminator.local_block": (128,)}, "model.discriminator.local_block = (128,)"),
+        ({"model.discriminator.final_resolution": 3}, "model.discriminator.final_resolution = 3"),
+        ({"model.generator.channels": 0}, "model.generator.channels = 0"),
+    ):
+        config = load_config("folder128").copy_and_resolve_references()
+        config.update_from_flattened_dict(changes)
+        with pytest.raises(InputError) as error:
+            build_networks(config)
+        assert str(error.value).startswith(words)

@@ -10,7 +10,7 @@ from conftest import ROOT
 from etils import epath
 from runs import config_for
 
-from sagan_jax.runtime import checkpoint as checkpoint_module
+from sagan_jax.runtime import checkpoint_reading as reading_module
 from sagan_jax.runtime import journal as journal_module
 from sagan_jax.runtime import workdir as workdir_module
 from sagan_jax.runtime.journal import Journal
@@ -104,7 +104,7 @@ def test_a_run_outlives_a_file_system_with_errors_of_its_own(tmp_path, monkeypat
         (journal_module, "write_atomic"),
         (workdir_module, "write_atomic"),
         (run_module, "settings_are_there"),
-        (checkpoint_module._Manager, "save"),
+        (reading_module.Manager, "save"),
     ):
         monkeypatch.setattr(module, name, failing(getattr(module, name)))
     config = config_for(8)

@@ -22,7 +22,13 @@ StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], t
 
 def compile_creation(step_config: TrainStepConfig, mesh: Mesh) -> Any:
     """Compiles the function from a key to a fresh state; its `eval_shape(key)` has the shapes and shardings."""
-    create = functools.partial(create_state, step_config.networks, step_config.optimizers, step_config.prior)
+    create = functools.partial(
+        create_state,
+        step_config.networks,
+        step_config.optimizers,
+        step_config.prior,
+        replicate=functools.partial(replicate, mesh),
+    )
     return jax.jit(create, out_shardings=state_shardings(mesh, jax.eval_shape(create, jax.random.key(0))))
 
 
