@@ -141,7 +141,7 @@ def test_a_local_block_begins_as_the_identity_and_sees_five_by_five_positions():
 def test_a_config_names_the_fields_of_impossible_networks():
     for changes, words in (
         ({"data.resolution": 100}, "data.resolution = 100"),
-        ({"model.generator.attention": (128,)}, "model.generator.attention = (128,)"),
+        ({"model.generator.attention": (4,)}, "model.generator.attention = (4,)"),
         ({"model.discriminator.local_block": (128,)}, "model.discriminator.local_block = (128,)"),
         ({"model.discriminator.final_resolution": 3}, "model.discriminator.final_resolution = 3"),
         ({"model.generator.channels": 0}, "model.generator.channels = 0"),
