@@ -14,7 +14,7 @@ demo-report: $(VENV)/installed
 	@test -d $(WORKDIR) || $(MAKE) train
 	$(VENV)/bin/python -m sagan_jax.report --workdir=$(WORKDIR)
 
-# The page that shows what a run's networks attend to; without a run, those of the model that comes along.
+# The page that shows what a run's networks attend to; without a run, those of the model in the package.
 explore: $(VENV)/installed
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[explore]'
 	$(VENV)/bin/python -m sagan_jax.explore $(if $(wildcard $(WORKDIR)),--workdir=$(WORKDIR))

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def run_one(flags: argparse.Namespace, changes: tuple[str, ...], out: Path) -> None:
-    """One training with its scores."""
+    """Trains and scores once."""
     command = [sys.executable, str(ROOT / "bench" / "quality.py"), f"--config={flags.config}", f"--steps={flags.steps}"]
     command += [f"--points={flags.points}", f"--samples={flags.samples}", f"--out={out}"]
     command += [f"--set={change}" for change in changes] + [f"--features={name}" for name in flags.features]
@@ -69,7 +69,7 @@ def run_one(flags: argparse.Namespace, changes: tuple[str, ...], out: Path) -> N
 
 
 def collect(folder: Path) -> None:
-    """One line per run, in the order of the questions, in bench/results/."""
+    """Writes one line per run, in the order of the questions, into bench/results/."""
     lines = []
     for question in QUESTIONS:
         for file in sorted(folder.glob(f"{question.replace(' ', '_')}-*.json")):

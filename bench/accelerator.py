@@ -94,7 +94,7 @@ def run(program: Path, arguments: list[str], seconds: float) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Of the project; empty outside of its repository."""
+    """Returns the project's commit; empty outside of its repository."""
     command = ["git", "-C", str(BENCH), "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 

@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def computed(config: str, settings: list[str], batch_size: int, dtype: str, device: jax.Device) -> dict[str, Any]:
-    """Generated images, logits, losses and both networks' gradients of one step on a device."""
+    """Returns generated images, logits, losses and both networks' gradients of one step on a device."""
     # The generator's gradients come after the discriminator's update, which must not carry its rounding errors over.
     changes = [
         *settings,
@@ -86,12 +86,12 @@ def open_gates(params: dict[str, Any]) -> None:
 
 
 def gradients(network: Any) -> Any:
-    """After one update Adam's first moment is the gradient, up to a factor."""
+    """Returns the gradients: after one update, Adam's first moment up to a factor."""
     return network.opt_state[0].mu
 
 
 def error(found: Any, expected: Any) -> float:
-    """Of all numbers of two trees together; infinite where one is not a number."""
+    """Computes the relative error over all numbers of two trees; infinite where one is not a number."""
     pairs = list(zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True))
     difference = sum(np.sum(np.square(np.subtract(a, b, dtype=np.float64))) for a, b in pairs)
     size = sum(np.sum(np.square(b, dtype=np.float64)) for _, b in pairs)

@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def make_jpeg_files(folder: Path) -> str:
-    """Smooth random images, so that files are as large as photographs'; returns the folder."""
+    """Writes smooth random images, so that files are as large as photographs'; returns the folder."""
     folder.mkdir()
     random = np.random.default_rng(0)
     for i in range(JPEG_FILES):
@@ -87,7 +87,7 @@ def _to_uint8(x: np.ndarray) -> np.ndarray:
 
 
 def prepared(source: str, out: str, resolution: int) -> tuple[float, int]:
-    """Seconds that prepare takes with all cores, starting of processes included, and the number of images."""
+    """Returns the seconds that prepare takes with all cores, starts of processes included, and the number of images."""
     flags = [f"--source={source}", f"--out={out}", f"--resolution={resolution}"]
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "sagan_jax.prepare", *flags], check=True, stdout=subprocess.DEVNULL)
@@ -95,7 +95,7 @@ def prepared(source: str, out: str, resolution: int) -> tuple[float, int]:
 
 
 def config_of(out: str, resolution: int, residency: str) -> ConfigDict:
-    """A narrow network on prepared images."""
+    """Returns the config of a narrow network on prepared images."""
     config = default_config()
     config.data.update(source=f"prepared:{out}", resolution=resolution, residency=residency)
     config.model.num_classes = -1
@@ -108,7 +108,7 @@ def config_of(out: str, resolution: int, residency: str) -> ConfigDict:
 
 
 def streamed(out: str, resolution: int) -> dict[str, float]:
-    """Speed of the pipeline with nothing else to do, in batches of 256."""
+    """Measures the pipeline with nothing else to do, in batches of 256."""
     config = config_of(out, resolution, "host")
     config.train.batch_size = 256
     config.model.num_classes = 0
@@ -126,7 +126,7 @@ def streamed(out: str, resolution: int) -> dict[str, float]:
 
 
 def resident(out: str, resolution: int) -> float:
-    """Images per second taken from the data set on the devices."""
+    """Measures the images per second taken from the data set on the devices."""
     config = config_of(out, resolution, "device")
     config.train.batch_size = 256
     config.model.num_classes = 0
@@ -144,7 +144,7 @@ def resident(out: str, resolution: int) -> float:
 
 
 def waiting(out: str, resolution: int, residency: str, workdir: str) -> float:
-    """Share of the time of a training run, after compilation, that is spent waiting for images."""
+    """Returns the fraction of a training run's time, after compilation, spent waiting for images."""
     with contextlib.redirect_stdout(io.StringIO()):
         train_and_evaluate(config_of(out, resolution, residency), workdir)
     return float(read_metrics(workdir)[-1]["data_wait"])

@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure_neighbours(flags: argparse.Namespace) -> dict[str, Any]:
-    """Time of precision to coverage, and what the features themselves take."""
+    """Measures precision to coverage, and the memory of the features themselves."""
     random, shape = np.random.default_rng(0), (flags.neighbours, flags.dimensions)
     real, fake = (random.standard_normal(shape, np.float32) for _ in range(2))
     start = time.perf_counter()
@@ -68,7 +68,7 @@ def measure_neighbours(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_evaluation(flags: argparse.Namespace) -> dict[str, Any]:
-    """Times of a whole evaluation and of its parts."""
+    """Measures a whole evaluation and its parts."""
     experiment = open_experiment(flags.config)
     mesh, config = experiment.mesh, experiment.config
     sampler, variables = random_sampler(experiment, flags.batch_size)
@@ -99,12 +99,12 @@ def measure_evaluation(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def no_images(_: int) -> tuple[np.ndarray, np.ndarray]:
-    """As a data set of which only the features are needed has them."""
+    """Returns no images and labels, for a data set that only needs its features."""
     return np.zeros((0, SIDE, SIDE, 3), np.uint8), np.zeros(0, np.int32)
 
 
 def random_sampler(experiment: Experiment, batch_size: int) -> tuple[Sampler, Any]:
-    """A fresh generator, frozen."""
+    """Returns the sampler and the frozen variables of a generator with random weights."""
     step_config = experiment.step_config
     sampler = Sampler(
         step_config.networks.generator, step_config.prior, experiment.mesh, batch_size=batch_size, standing_batches=1
@@ -113,7 +113,7 @@ def random_sampler(experiment: Experiment, batch_size: int) -> tuple[Sampler, An
 
 
 def random_inception() -> Extractor:
-    """The whole network with random weights."""
+    """Returns the whole network with random weights."""
     params = jax.jit(Inception().init)(jax.random.key(0), np.zeros((1, SIDE, SIDE, 3), np.float32))["params"]
     return inception_extractor("2048", "legacy", params, {"weights": "random"})
 

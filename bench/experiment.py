@@ -1,4 +1,4 @@
-"""What the benchmarks share: a config of configs/, its compiled step, random images on the devices."""
+"""What the benchmarks have in common: a config of configs/, its compiled step, random images on the devices."""
 
 import ast
 import dataclasses
@@ -48,28 +48,28 @@ class Experiment:
 
     @functools.cached_property
     def step_config(self) -> TrainStepConfig:
-        """Of the config."""
+        """Returns what the step is made of."""
         return build_step_config(self.config)
 
     @property
     def images_per_step(self) -> int:
-        """Real images of one step."""
+        """Returns the number of real images of one step."""
         return self.config.train.batch_size * self.config.train.discriminator_updates
 
     def fresh_state(self) -> TrainState:
-        """On the devices."""
+        """Returns a fresh state on the devices."""
         return compile_creation(self.step_config, self.mesh)(jax.random.key(0))
 
     def abstract_state(self) -> TrainState:
-        """Its shapes and shardings."""
+        """Returns the state's shapes and shardings."""
         return compile_creation(self.step_config, self.mesh).eval_shape(jax.random.key(0))
 
     def take_steps(self) -> StepsFunction:
-        """The function of the training loop, newly made, so that nothing is compiled yet."""
+        """Makes the function of the training loop anew, so that nothing is compiled yet."""
         return compile_steps(self.step_config, self.mesh, self.config.data.resolution)
 
     def random_inputs(self) -> tuple[Any, ...]:
-        """Uint8 images and labels for one call, on the devices."""
+        """Returns uint8 images and labels for one call, on the devices."""
         random = np.random.default_rng(0)
         images = random.integers(0, 256, (*self._shape, *self._image), np.uint8)
         labels = random.integers(0, max(1, self.config.model.num_classes), self._shape, np.int32)
@@ -77,7 +77,7 @@ class Experiment:
         return (batch,) * self.config.train.steps_per_call
 
     def abstract_inputs(self) -> tuple[Any, ...]:
-        """Their shapes."""
+        """Returns the shapes and dtypes of `random_inputs`."""
         images = jax.ShapeDtypeStruct((*self._shape, *self._image), np.uint8)
         return (Batch(images, jax.ShapeDtypeStruct(self._shape, np.int32)),) * self.config.train.steps_per_call
 
@@ -91,6 +91,6 @@ class Experiment:
 
 
 def open_experiment(name: str, changes: Sequence[str] = (), devices: int | None = None) -> Experiment:
-    """The experiment of configs/NAME.py on the first so many devices, by default on all."""
+    """Opens the experiment of configs/NAME.py on the first so many devices, by default on all."""
     config = changed_config(name, changes)
     return Experiment(config, make_mesh(jax.devices()[:devices], config.mesh.fsdp))

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measured(stage: Stage, clicks: int) -> dict[str, float]:
-    """Medians over so many images and clicks."""
+    """Returns medians over so many images and clicks."""
     stage.generated(Choice())  # compiles
     firsts, again = [], []
     for number in range(clicks):
@@ -74,7 +74,7 @@ def measured(stage: Stage, clicks: int) -> dict[str, float]:
 
 
 def measured_in_browser(stage: Stage, clicks: int) -> float:
-    """Median from a click to the next frame in which the marks on the maps have changed."""
+    """Returns the median time from a click to the next frame in which the marks on the maps have changed."""
     from playwright.sync_api import sync_playwright
 
     from sagan_jax.exploring.page import LAUNCH, Page
@@ -101,7 +101,7 @@ def measured_in_browser(stage: Stage, clicks: int) -> float:
 
 
 def random_stage(name: str) -> Stage:
-    """Of the networks of configs/NAME.py with random weights."""
+    """Returns the stage of the networks of configs/NAME.py with random weights."""
     config = load_config(name)
     networks, classes = build_networks(config), config.model.num_classes
     card = Card(
@@ -124,7 +124,7 @@ def random_stage(name: str) -> Stage:
 
 
 def random_arrays(shapes: dict) -> dict:
-    """Small positive numbers of these shapes: variances are among them."""
+    """Returns small positive numbers of these shapes: variances are among them."""
     random = np.random.default_rng(0)
     return jax.tree.map(lambda like: 0.02 * random.random(like.shape, np.float32) + 0.001, shapes)
 

@@ -3,7 +3,7 @@
 python bench/explorer_screenshots.py [--workdir=RUN | --model=DIR] [--query="?label=6&seed=0"] [--out=docs/images]
 
 Without a model it is the one of the digits that comes along. Needs the extras `explore` and `dev`, and Chromium.
-docs/explore.md says which run the pictures in the repository are of.
+docs/explore.md names the run that the pictures in the repository show.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FOURTH = (0.34, 0.59)  # a click on the desktop, beside the three points that th
 
 
 def main() -> None:
-    """Writes explore_desktop.png, explore_phone.png and explore_saved.png, and tells their sizes."""
+    """Writes explore_desktop.png, explore_phone.png and explore_saved.png, and prints their sizes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", help="folder of a run")
     parser.add_argument("--model", help="portable model")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def take_pictures(browser: Browser, address: str, out: Path) -> None:
-    """The whole page on a desktop, with a click more; on a phone to the end of the first layer; and what is saved."""
+    """Takes the page on a desktop after another click, on a phone down to the first layer, and the saved picture."""
     page = opened(browser, address, DESKTOP)
     box = page.locator("#stage-image").bounding_box()
     assert box
@@ -77,7 +77,7 @@ def take_pictures(browser: Browser, address: str, out: Path) -> None:
 
 
 def opened(browser: Browser, address: str, device: dict[str, Any]) -> Page:
-    """The page on a device, when it shows its first maps."""
+    """Opens the page on a device; returns it when it shows its first maps."""
     page = browser.new_page(**device)
     page.goto(address)
     page.wait_for_selector(".map img")

@@ -14,7 +14,7 @@ MOST = 40  # kernels that are listed
 
 
 def top_kernels(function: Callable[[], Any]) -> list[tuple[str, float, float]]:
-    """Name, milliseconds in all and share of the kernels that took longest while the function ran."""
+    """Returns name, total milliseconds and fraction of the kernels that took longest while the function ran."""
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             function()

@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def operations(experiment: Experiment) -> Iterator[Operation]:
-    """Of both networks; the discriminator's are on real and generated images together."""
+    """Yields those of both networks; the discriminator's are on real and generated images together."""
     networks, batch = experiment.step_config.networks, experiment.config.train.batch_size
     architecture = networks.generator.architecture
     for before, after, side in zip(
@@ -118,7 +118,7 @@ def _attention(name: str, batch: int, side: int, channels: int) -> Operation:
 
 
 def time_operation(operation: Operation, dtype: Any) -> tuple[float, float]:
-    """Milliseconds of the operation alone, and with the gradients of all its inputs."""
+    """Returns the milliseconds of the operation alone, and with the gradients of all its inputs."""
     keys = jax.random.split(jax.random.key(0), len(operation.shapes))
     arrays = [jax.random.normal(key, shape, dtype) / 8 for key, shape in zip(keys, operation.shapes, strict=True)]
     if operation.form != "attention":
@@ -132,7 +132,7 @@ def time_operation(operation: Operation, dtype: Any) -> tuple[float, float]:
 
 
 def milliseconds(function: Callable[..., Any], arrays: list[jax.Array]) -> float:
-    """The least of some rounds of calls."""
+    """Returns the shortest time of a call over some rounds."""
     jax.block_until_ready(function(*arrays))
     best, calls = float("inf"), 1
     for _ in range(4):
@@ -144,14 +144,14 @@ def milliseconds(function: Callable[..., Any], arrays: list[jax.Array]) -> float
 
 
 def bytes_needed(operation: Operation, dtype: Any) -> int:
-    """Of inputs and result, each passed over once."""
+    """Returns the bytes of inputs and result, each passed over once."""
     result = jax.eval_shape(operation.function, *(jax.ShapeDtypeStruct(shape, dtype) for shape in operation.shapes))
     numbers = result.size + sum(jax.ShapeDtypeStruct(shape, dtype).size for shape in operation.shapes)
     return numbers * jnp.dtype(dtype).itemsize
 
 
 def copy_rate() -> float:
-    """Bytes read and written per second by a copy of 1 GiB (a CPU: of 256 MiB) on the first device."""
+    """Returns the bytes read and written per second by a copy of 1 GiB (a CPU: of 256 MiB) on the first device."""
     count = 2**26 if jax.default_backend() == "cpu" else 2**28
     x = jax.random.normal(jax.random.key(0), (count,))
     return 2 * x.nbytes / (milliseconds(jax.jit(lambda x: x + 1), [x]) / 1e3)

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The flags."""
+    """Returns the flags."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", help="a file of configs/, without .py")
@@ -87,12 +87,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def point_every(flags: argparse.Namespace) -> int:
-    """Steps from one scored checkpoint to the next."""
+    """Returns the steps from one scored checkpoint to the next."""
     return max(1, flags.steps // flags.points)
 
 
 def train(flags: argparse.Namespace, workdir: Path) -> float:
-    """Trains, or goes on; returns the seconds that it took in all."""
+    """Trains, or continues; returns the seconds that it took in all."""
     command = [sys.executable, "-m", "sagan_jax.main", f"--config={ROOT}/configs/{flags.config}.py"]
     command += [f"--workdir={workdir}", "--config.eval.features=", *(f"--config.{change}" for change in flags.set)]
     if flags.steps:
@@ -120,12 +120,12 @@ def train(flags: argparse.Namespace, workdir: Path) -> float:
 
 
 def saved_steps(workdir: Path) -> list[int]:
-    """Steps of the checkpoints."""
+    """Returns the steps of the checkpoints."""
     return sorted(int(path.name) for path in (workdir / CHECKPOINTS).iterdir() if path.name.isdecimal())
 
 
 def score(flags: argparse.Namespace, subject: list[str], features: str) -> dict[str, Any]:
-    """What `sagan_jax.evaluate` says."""
+    """Runs `sagan_jax.evaluate`; returns its result."""
     name, _, file = features.partition("=")
     out = flags.out.with_suffix(f".{name.replace(':', '-')}.json")
     command = [sys.executable, "-m", "sagan_jax.evaluate", *subject, f"--features={name}", f"--out={out}"]
@@ -139,13 +139,13 @@ def score(flags: argparse.Namespace, subject: list[str], features: str) -> dict[
 
 
 def speed(workdir: Path) -> dict[str, float]:
-    """Steps per second, the median of the run's log."""
+    """Returns the steps per second, the median of the run's log."""
     rates = sorted(row["steps_per_s"] for row in read_metrics(workdir) if "steps_per_s" in row)
     return {"steps_per_s": round(rates[len(rates) // 2], 3)}
 
 
 def circumstances() -> dict[str, Any]:
-    """Where and with what this was measured."""
+    """Returns where and with what this was measured."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     device = jax.devices()[0].device_kind

@@ -49,12 +49,12 @@ def rewrite(page: Path, lines: Iterable[str]) -> None:
 
 
 def read_lines(file: Path) -> list[Row]:
-    """One dict per line of JSON."""
+    """Reads one dict per line of JSON."""
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def step_table(name: str, rows: list[Row]) -> Iterator[str]:
-    """A markdown table of training steps, ours and the peer's."""
+    """Yields a markdown table of training steps, ours and the peer's."""
     yield from (f"### `{name}`", "")
     yield "| program | config | batch | dtype | ms per step | images/s | GFLOP per image | of the matmul rate | GiB |"
     yield "|---|---|---|---|---|---|---|---|---|"
@@ -73,7 +73,7 @@ def step_table(name: str, rows: list[Row]) -> Iterator[str]:
 
 
 def sweep_table(name: str, rows: list[Row]) -> Iterator[str]:
-    """A markdown table of one number that varies."""
+    """Yields a markdown table of one number that varies."""
     yield from (f"### `{name}`", "")
     first = rows[0]
     yield f"`{first['config']}` {' '.join(first['set'])} on {first['device']}, jax {first['jax']}."
@@ -86,7 +86,7 @@ def sweep_table(name: str, rows: list[Row]) -> Iterator[str]:
 
 
 def layer_table(name: str, found: Row) -> Iterator[str]:
-    """A markdown table of each layer's operations beside their floor, the chip's roofline."""
+    """Yields a markdown table of each layer's operations beside their floor, the chip's roofline."""
     yield from (f"### `{name}`", "")
     yield f"`{found['config']}`, batch {found['batch_size']}, {found['dtype']}, on {found['device']}."
     yield f"Matrix product {found['matmul_tflop_per_s']:.3g} TFLOP/s, copy {found['copy_gb_per_s']:.4g} GB/s."
@@ -101,7 +101,7 @@ def layer_table(name: str, found: Row) -> Iterator[str]:
 
 
 def tpu_table(rows: list[Row]) -> Iterator[str]:
-    """Two markdown tables of compiled steps: work and memory, and what the chips exchange."""
+    """Yields two markdown tables of compiled steps: work and memory, and communication between the chips."""
     program = "| slice | config | chips | batch |"
     yield f"{program} GFLOP per image | GB accessed | arguments | temporary | code | GiB in all | fits |"
     yield "|---" * 11 + "|"
@@ -125,13 +125,13 @@ def tpu_table(rows: list[Row]) -> Iterator[str]:
 
 
 def tpu_program(row: Row) -> list[str]:
-    """The cells that say what was compiled."""
+    """Returns the cells that identify what was compiled."""
     config = " ".join([f"`{row['config']}`", *row["set"]])
     return [row["slice"], config, str(row["devices"]), str(row["batch_size"])]
 
 
 def plot(sweeps: dict[str, list[Row]]) -> None:
-    """Milliseconds per step against each number that was varied over more than two values."""
+    """Plots milliseconds per step against each number that was varied over more than two values."""
     shown = {name: rows for name, rows in sweeps.items() if all(isinstance(row["value"], int) for row in rows)}
     figure, axes = plt.subplots(1, len(shown), figsize=(5 * len(shown), 3.6), squeeze=False, layout="constrained")
     for axis, (name, rows) in zip(axes[0], shown.items(), strict=True):

@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from report import ROOT, Row, read_lines, rewrite
 
 PAGE, IMAGES = ROOT / "docs" / "results.md", ROOT / "docs" / "images"
-SHARES = ("precision", "recall", "coverage", "label_accuracy")
+FRACTIONS = ("precision", "recall", "coverage", "label_accuracy")
 SHOWN = ("precision", "recall", "density", "coverage", "label_accuracy")
 
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def quality_table(found: dict[str, Row]) -> Iterator[str]:
-    """A markdown table of the last scores of each run."""
+    """Yields a markdown table of the last scores of each run."""
     yield from ("### Runs", "", "| run | budget | device | steps | " + " | ".join(head(found)) + " |")
     yield "|---" * (4 + len(head(found))) + "|"
     for name, run in found.items():
@@ -48,7 +48,7 @@ def quality_table(found: dict[str, Row]) -> Iterator[str]:
 
 
 def ablation_table(name: str, rows: list[Row]) -> Iterator[str]:
-    """A markdown table with a row per question: means over the seeds, and each seed's main distance."""
+    """Yields a markdown table with a row per question: means over the seeds, and each seed's main distance."""
     distance, intra = keys_of(rows[0])
     yield from (f"### `{name}`", "", f"| change | {distance} (each seed) | {' | '.join((intra, *SHOWN))} |")
     yield "|---" * (3 + len(SHOWN)) + "|"
@@ -65,7 +65,7 @@ def ablation_table(name: str, rows: list[Row]) -> Iterator[str]:
 
 
 def by_question(rows: list[Row]) -> dict[str, list[Row]]:
-    """The runs of each question."""
+    """Returns the runs of each question."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row["question"], []).append(row)
@@ -73,7 +73,7 @@ def by_question(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def head(found: dict[str, Row]) -> list[str]:
-    """The columns of scores: Frechet distances of all runs, then what all have."""
+    """Returns the columns of scores: Frechet distances of all runs, then what all have."""
     distances = {
         key: None for run in found.values() for key in last_values(run) if key.startswith(("fd_", "fid", "intra"))
     }
@@ -81,14 +81,14 @@ def head(found: dict[str, Row]) -> list[str]:
 
 
 def keys_of(run: Row) -> tuple[str, str]:
-    """Names of the first Frechet distance and of that within classes."""
+    """Returns the names of the first Frechet distance and of that within classes."""
     values = last_values(run)
     first = next(key for key in values if key.startswith(("fid", "fd_")))
     return first, next(key for key in values if key.startswith("intra_class"))
 
 
 def last_values(run: Row) -> dict[str, float]:
-    """Each score of the last checkpoint; of several feature networks' precisions, the first one's."""
+    """Returns each score of the last checkpoint; of several feature networks' precisions, the first one's."""
     values: dict[str, float] = {}
     for scores in run["points"][-1]["scores"]:
         values = {key: score["value"] for key, score in scores["scores"].items()} | values
@@ -96,26 +96,26 @@ def last_values(run: Row) -> dict[str, float]:
 
 
 def shown(key: str, value: float | None) -> str:
-    """A table's cell."""
+    """Formats a table's cell."""
     if value is None:
         return "not measured"
-    return f"{value:.1%}".replace("%", " %") if key in SHARES else f"{value:.3g}"
+    return f"{value:.1%}".replace("%", " %") if key in FRACTIONS else f"{value:.3g}"
 
 
 def budget_of(run: Row) -> str:
-    """Steps or minutes; of another tool's images, nothing if that is not known."""
+    """Returns steps or minutes; of another tool's images, nothing if that is not known."""
     if "minutes" in run:
         return f"{run['minutes']:g} minutes"
     return f"{run['steps']:,} steps ({run['seconds'] / 60:.1f} minutes)" if run["steps"] else ""
 
 
 def made_with(run: Row) -> str:
-    """Hardware and versions."""
+    """Returns hardware and versions."""
     return f"{run['device']}, jax {run['jax']}, commit {run['commit']}."
 
 
 def protocol_of(run: Row) -> str:
-    """What was compared with what, in a sentence."""
+    """Returns a sentence about what was compared with what."""
     protocols: list[dict[str, Any]] = [scores["protocol"] for scores in run["points"][-1]["scores"]]
     generated, real = protocols[0]["generated"], protocols[0]["real"]
     features = ", ".join(str(protocol["features"]["network"]) for protocol in protocols)
@@ -123,7 +123,7 @@ def protocol_of(run: Row) -> str:
 
 
 def plot(rows: list[Row], file: Path) -> None:
-    """The Frechet distance against steps, a line per run, a colour per question."""
+    """Plots the Frechet distance against steps, a line per run, a colour per question."""
     distance, _ = keys_of(rows[0])
     figure, axis = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     for index, (question, runs) in enumerate(by_question(rows).items()):

@@ -137,26 +137,26 @@ def one_life(workdir: Path, flags: argparse.Namespace, chance: random.Random) ->
 
 
 def unfinished(workdir: Path) -> set[tuple[str, int]]:
-    """Checkpoints being written, or left behind half-written, with their serial numbers on the disk."""
+    """Returns checkpoints being written, or left half-written, with their serial numbers on the disk."""
     with contextlib.suppress(FileNotFoundError):  # one got its name meanwhile
         return {(path.name, path.stat().st_ino) for path in (workdir / CHECKPOINTS).glob("*.orbax-checkpoint-tmp*")}
     return set()
 
 
 def is_drawing(workdir: Path, row: int) -> bool:
-    """Whether a life is at a later step than `row`, saved and now drawn."""
+    """Returns whether a life is at a later step than `row`, saved and now drawn."""
     step = newest_row(workdir)
     return step > row and step % DRAWN_EVERY == 0 and not image_file(workdir, SAMPLES, step).exists()
 
 
 def newest_row(workdir: Path) -> int:
-    """Step of the last whole row of the metrics."""
+    """Returns the step of the last whole row of the metrics."""
     rows = read_metrics(workdir)
     return rows[-1]["step"] if rows else 0
 
 
 def live(workdir: Path, steps: int, count: int) -> list[subprocess.Popen]:
-    """The processes of a run, started."""
+    """Starts the processes of a run."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -186,17 +186,17 @@ def live(workdir: Path, steps: int, count: int) -> list[subprocess.Popen]:
 
 
 def wait(processes: list[subprocess.Popen]) -> list[int]:
-    """Exit statuses, once all have ended."""
+    """Returns the exit statuses, once all have ended."""
     return [process.wait(LIMIT) for process in processes]
 
 
 def newest_step(workdir: Path) -> int:
-    """Of the finished checkpoints."""
+    """Returns the newest step of the finished checkpoints."""
     return max((int(path.name) for path in (workdir / CHECKPOINTS).glob("[0-9]*") if path.name.isdecimal()), default=0)
 
 
 def differences(first: Path, second: Path, steps: int) -> list[str]:
-    """What is not the same, bit for bit, after the last step."""
+    """Returns what is not the same, bit for bit, after the last step."""
     config = changed_config("digits", CHANGES)
     like = compile_creation(build_step_config(config), make_mesh(jax.devices()[:1])).eval_shape(jax.random.key(0))
     states = [

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def parsed(values: str) -> tuple[Any, ...]:
-    """Such as (1, 2) of "1,2"; words are left as they are."""
+    """Returns (1, 2) for "1,2", for example; words stay as they are."""
     try:
         found = ast.literal_eval(values)
     except (ValueError, SyntaxError):
@@ -47,7 +47,7 @@ def parsed(values: str) -> tuple[Any, ...]:
 
 
 def measured(config: str, changes: list[str], field: str, value: Any) -> dict[str, Any]:
-    """The figures of train_step.py."""
+    """Returns the figures of train_step.py."""
     command = [sys.executable, str(Path(__file__).with_name("train_step.py")), f"--config={config}"]
     command += [f"--set={change}" for change in changes]
     command.append(f"--devices={value}" if field == "devices" else f"--set={field}={value}")

@@ -4,7 +4,7 @@ python bench/tpu_aot.py [--config=imagenet128] [--slices=v5e:2x4,v4:2x2x4] [--se
     [--out=FILE.json]
 
 Compiles the step of the training loop, with its shardings and its donated state, for each slice and global batch, and
-prints memory, work and what the chips exchange. Nothing runs, so there are no times but that of compiling. Needs
+prints memory, work and the communication between chips. Nothing runs, so compiling is all that is timed. Needs
 libtpu: `make libtpu`, or `pip install libtpu`.
 """
 
@@ -35,7 +35,7 @@ Figures = dict[str, Any]
 SLICES = "v5e:2x4,v5e:8x8,v4:2x2x4,v5p:2x2x4"
 # `make libtpu` puts it beside the environment's other packages: among them, JAX would look for a TPU at every start.
 FOLDER = Path(sys.prefix) / "libtpu"
-# Without these libtpu asks servers that exist only beside a TPU, says that it found none, and writes logs.
+# Without these libtpu queries servers that exist only beside a TPU, reports that it found none, and writes logs.
 SETTINGS = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
@@ -49,7 +49,7 @@ GIB = 2**30
 
 
 def main() -> None:
-    """Compiles for every slice and batch, and prints and keeps what was found."""
+    """Compiles for every slice and batch, and prints and keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--config", default="imagenet128", help="name of a file of configs/")
     parser.add_argument("--slices", default=SLICES, help="with commas, such as v5e:2x4 (default: %(default)s)")
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def find_libtpu() -> bool:
-    """Whether libtpu is installed; makes that of `make libtpu` importable and sets what it reads."""
+    """Returns whether libtpu is installed; makes that of `make libtpu` importable and sets what it reads."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     if FOLDER.is_dir() and str(FOLDER) not in sys.path:
@@ -90,7 +90,7 @@ def find_libtpu() -> bool:
 
 
 def slice_devices(name: str) -> Sequence[Any]:
-    """The chips of a slice such as "v5e:2x4", to compile for. Raises JaxRuntimeError where there is no such slice."""
+    """Returns the chips of a slice such as "v5e:2x4". Raises JaxRuntimeError where there is no such slice."""
     # On a real v4 JAX joins the two cores of a chip into one device; here it has to be asked for.
     options = {"chip_config_name": "megacore"} if name.startswith("v4:") else {}
     return topologies.get_topology_desc(name, platform="tpu", **options).devices
@@ -101,12 +101,12 @@ class TpuExperiment(Experiment):
 
     @functools.cached_property
     def step_config(self) -> TrainStepConfig:
-        """As a process on the slice would have it: its loops are not laid out flat as on the CPU that compiles."""
+        """Returns it as on the slice itself: its loops are not written out flat as on the CPU that compiles."""
         return dataclasses.replace(super().step_config, unroll=False)
 
 
 def measure(experiment: Experiment) -> Figures:
-    """All figures of one compiled step; what a loop contains counts once."""
+    """Returns all figures of one compiled step; what a loop contains counts once."""
     config, devices = experiment.config, experiment.mesh.devices
     key = jax.eval_shape(functools.partial(jax.random.key, 0))
     take_steps: Any = experiment.take_steps()
@@ -137,7 +137,7 @@ def measure(experiment: Experiment) -> Figures:
 
 
 def memory(stats: Any) -> Figures:
-    """GiB of one chip's memory that a program takes, from its `memory_analysis()`.
+    """Returns the GiB of one chip's memory that a program takes, from its `memory_analysis()`.
 
     The state is donated, so most results lie where the arguments were and do not count again.
     """
@@ -150,12 +150,12 @@ def memory(stats: Any) -> Figures:
 
 
 def collectives(text: str) -> dict[str, list[int]]:
-    """The exchanges in the text of a compiled program: the bytes of each one's result on a chip, largest first.
+    """Finds the collectives of a compiled program's text: the bytes of each result on a chip, largest first.
 
-    What one exchange is takes several forms. One that is started and awaited by two instructions counts once; its start
-    says what goes in beside what comes out, but for an all-reduce, where these have the same shapes. One that goes on
-    beside other work stands in every fusion with such work, always with the same channel. A sum of which each chip
-    keeps a part is a fusion of an all-reduce, named all-reduce-scatter, whose result has the part's shape.
+    A collective has several forms. One that is started and awaited by two instructions counts once; the type of its
+    start has the operands beside the results, except for an all-reduce, where both have the same shapes. One that
+    overlaps other work is in every fusion with such work, always with the same channel. A sum that stays sharded is a
+    fusion of an all-reduce, named all-reduce-scatter, whose result has the shape of a part.
     """
     found: dict[str, list[int]] = {}
     seen, function, function_types = set(), "", ""
@@ -181,7 +181,7 @@ def collectives(text: str) -> dict[str, list[int]]:
 
 
 def parts(types: str) -> list[str]:
-    """The elements of the outermost tuple of a type such as "(f32[2], (s32[], f32[3]{0:T(128)}))"."""
+    """Splits the outermost tuple of a type such as "(f32[2], (s32[], f32[3]{0:T(128)}))"."""
     found, depth = [""], 0
     for character in types[1:-1]:
         depth += (character in "([{") - (character in ")]}")
@@ -193,7 +193,7 @@ def parts(types: str) -> list[str]:
 
 
 def array_bytes(types: str) -> Iterator[int]:
-    """Bytes of each array of a type, without what its layout adds."""
+    """Yields the bytes of each array of a type, without what its layout adds."""
     for bits, shape in re.findall(r"\b(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]", types):
         yield math.prod(int(length) for length in shape.split(",") if length) * int(bits or 8) // 8
 
@@ -213,7 +213,7 @@ def show(row: Figures) -> None:
 
 
 def keep(file: Path, row: Figures) -> None:
-    """Adds a row to a JSON list, in the place of one for the same program."""
+    """Adds a row to a JSON list, in place of one for the same program."""
     rows = json.loads(file.read_text()) if file.exists() else []
     same = ("config", "set", "slice", "batch_size")
     rows = [other for other in rows if any(other[name] != row[name] for name in same)]

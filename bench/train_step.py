@@ -3,7 +3,7 @@
 python bench/train_step.py --config=imagenet128 [--set=train.batch_size=64 ...] [--json=FILE]
 
 A timed step is everything from uint8 images on the device to updated weights. Steps follow each other without waiting;
-the clock is read after several of them. The share of the peak (MFU) is that of a matrix product in the compute dtype
+the clock is read after several of them. The fraction of the peak (MFU) is that of a matrix product in the compute dtype
 which is timed in the same process; floating-point operations are those of the program before the compiler, as XLA
 counts them.
 """
@@ -50,8 +50,8 @@ def main() -> None:
     for name, value in figures.items():
         if name != "top_kernels":
             print(f"{name:<32} {f'{value:,.4g}' if isinstance(value, float) else value}")
-    for kernel, ms, share in figures.get("top_kernels", ()):
-        print(f"{ms:>10.3f} ms {share:>6.1%}  {kernel}")
+    for kernel, ms, fraction in figures.get("top_kernels", ()):
+        print(f"{ms:>10.3f} ms {fraction:>6.1%}  {kernel}")
     line = json.dumps(figures)
     print(line)
     if flags.json:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(experiment: Experiment, rounds: int, seconds: float, *, profile: bool = False) -> Figures:
-    """All figures of one experiment; times are seconds of the wall clock unless their names say ms."""
+    """Returns all figures of one experiment; times are seconds of the wall clock unless their names begin with ms."""
     config, device = experiment.config, experiment.mesh.devices.flat[0]
     compiled, program, cold = compile_once(experiment)
     _, _, warm = compile_once(experiment)
@@ -98,7 +98,7 @@ def measure(experiment: Experiment, rounds: int, seconds: float, *, profile: boo
 
 
 def compile_once(experiment: Experiment) -> tuple[Any, Figures, float]:
-    """The executable, XLA's count of its program's work, and the seconds it took to trace and compile."""
+    """Returns the executable, XLA's count of its program's work, and the seconds to trace and compile it."""
     jax.clear_caches()
     start = time.perf_counter()
     lowered = experiment.take_steps().lower(
@@ -109,7 +109,7 @@ def compile_once(experiment: Experiment) -> tuple[Any, Figures, float]:
 
 
 def steps_taker(experiment: Experiment, take_steps: Callable[..., Any]) -> Callable[[int], float]:
-    """A function that takes so many calls of steps, going on where it was, and returns the seconds; warmed up."""
+    """Returns a warmed-up function that takes so many calls of steps, goes on each time, and returns the seconds."""
     state, inputs = experiment.fresh_state(), experiment.random_inputs()
     key = jax.device_put(jax.random.key(0), replicated(experiment.mesh))
 
@@ -126,13 +126,13 @@ def steps_taker(experiment: Experiment, take_steps: Callable[..., Any]) -> Calla
 
 
 def time_steps(take: Callable[[int], float], per_call: int, rounds: int, seconds: float) -> list[float]:
-    """Milliseconds per step of each round; a call takes `per_call` steps."""
+    """Returns the milliseconds per step of each round; a call takes `per_call` steps."""
     calls = max(1, round(seconds / take(1)))
     return [take(calls) / calls / per_call * 1e3 for _ in range(rounds)]
 
 
 def matmul_rate(experiment: Experiment) -> float:
-    """Floating-point operations per second of one device in a large square matrix product of random numbers."""
+    """Returns the operations per second of one device in a large square matrix product of random numbers."""
     device = experiment.mesh.devices.flat[0]
     dtype = experiment.step_config.networks.generator.config.compute_dtype
     size = 2048 if device.platform == "cpu" else 8192
@@ -148,7 +148,7 @@ def matmul_rate(experiment: Experiment) -> float:
 
 
 def peak_memory(device: jax.Device) -> int:
-    """Most bytes that were in use: on the device, or for a CPU by the process."""
+    """Returns the most bytes in use: on the device, or for a CPU by the process."""
     stats = device.memory_stats() or {}
     return stats.get("peak_bytes_in_use", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 

@@ -1,4 +1,4 @@
-"""ImageNet at 128 px with the best published SAGAN recipe, attention at 64x64.
+"""ImageNet at 128 px with the best published SAGAN settings, attention at 64x64.
 
 Source: mmgeneration, configs/sagan, "BigGAN schedule": FID 12.83, IS 69.54 after 826k of 1M steps.
 Command: python -m sagan_jax.main --config=configs/imagenet128_best.py

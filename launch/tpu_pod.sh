@@ -42,7 +42,7 @@ failed() {
 
 tpus() { run gcloud compute tpus "$1" "$2" "$name" "${place[@]}" "${@:3}"; }
 
-# Of the request, and once it is granted of the machines: after a preemption the request says ACTIVE for a while.
+# State of the request, once it is granted of the machines: after a preemption the request stays ACTIVE for a while.
 state() {
   local answer
   if answer="$(tpus queued-resources describe --format='value(state.state)' 2>"$scratch/error")"; then
