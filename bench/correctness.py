@@ -17,9 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from experiment import open_experiment
+from experiment import Experiment, open_experiment
 
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.training.state import NetworkState
 from sagan_jax.training.step import generate
 
 KINDS = ("images", "logits", "losses", "generator's gradients", "discriminator's gradients")
@@ -71,11 +72,27 @@ def computed(config: str, settings: list[str], batch_size: int, dtype: str, devi
         keys = jax.random.split(jax.random.key(1), 1)
         images = jax.jit(functools.partial(generate, experiment.step_config, batch_size=batch_size, keys=keys))
         fake_images = jax.device_get(images(generator=state.generator).images)
+        logits = jax.device_get(discriminate(experiment, state.discriminator))
         take_steps = experiment.take_steps()
         state, metrics = jax.device_get(take_steps(state, None, experiment.random_inputs(), jax.random.key(0)))
-    logits, losses = (metrics["real_logits"], metrics["fake_logits"]), (metrics["d_loss"], metrics["g_loss"])
+    losses = (metrics["d_loss"], metrics["g_loss"])
     networks = (state.generator, state.discriminator)
     return dict(zip(KINDS, (fake_images, logits, losses, *map(gradients, networks)), strict=True))
+
+
+def discriminate(experiment: Experiment, discriminator: NetworkState) -> jax.Array:
+    """Returns the logit of each random real image; their mean may be near 0, where a relative error means nothing."""
+    images, labels = random_batch(experiment)
+    apply = jax.jit(experiment.step_config.networks.discriminator.apply)
+    return apply(discriminator.variables, images, labels)
+
+
+def random_batch(experiment: Experiment) -> tuple[jax.Array, jax.Array]:
+    """Returns images [B, H, W, 3] in [-1, 1] and labels [B], the same on every device."""
+    config, random = experiment.config, np.random.default_rng(0)
+    shape = (config.train.batch_size, config.data.resolution, config.data.resolution, 3)
+    labels = random.integers(0, max(1, config.model.num_classes), shape[0])
+    return jnp.asarray(random.uniform(-1, 1, shape), jnp.float32), jnp.asarray(labels, jnp.int32)
 
 
 def open_gates(params: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """Spectral norm of the layers against numpy's singular value decomposition, and when it moves."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sagan_jax.models.discriminator import build_discriminator
+from sagan_jax.models.generator import build_generator
 from sagan_jax.models.layers import Conv, Dense, Embedding, LayerConfig
 from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.models.spectral_norm import as_matrix, largest_sigma, largest_singular_value
@@ -154,6 +156,31 @@ def test_a_whole_network_owns_its_stats_under_jit_and_eval_shape():
     plain = {"params": plain_params(discriminator, variables["params"])}
     found = plain_network(discriminator).apply(plain, images, labels)
     np.testing.assert_allclose(found, discriminator.apply(variables, images, labels), rtol=1e-3, atol=1e-4)
+
+
+class PlainDense(nn.Module):
+    """An attention layer of somebody's own, whose kernel has no spectral norm."""
+
+    config: LayerConfig
+
+    @nn.compact
+    def __call__(self, x):
+        return x + nn.Dense(x.shape[-1], kernel_init=nn.initializers.normal(3.0))(x)
+
+
+def test_kernels_without_spectral_norm_stay_as_they_are():
+    discriminator = build_discriminator(16, channels=2, attention_resolutions=(8,), attention=PlainDense)
+    generator = build_generator(16, channels=2, attention_resolutions=(8,), attention=PlainDense)
+    inputs = {discriminator: (jnp.zeros((1, 16, 16, 3)),), generator: (jnp.zeros((1, 8)),)}
+    for network, arguments in inputs.items():
+        options = {"train": True} if network is generator else {}
+        params = network.init(jax.random.key(0), *arguments, **options)["params"]
+        found = plain_params(network, params)
+        np.testing.assert_array_equal(
+            found["attention_8"]["Dense_0"]["kernel"], params["attention_8"]["Dense_0"]["kernel"]
+        )
+        block = "block_8" if network is generator else "block_0"
+        np.testing.assert_allclose(exact_sigma(found[block]["conv_0"]["kernel"]), 1, rtol=1e-5)
 
 
 def test_exact_singular_values_need_no_iteration():

@@ -5,13 +5,15 @@ from typing import Any, TypeVar
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 
 from sagan_jax.models.conditioning import ClassLabels
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import CLASS_TABLES
-from sagan_jax.models.spectral_norm import as_matrix, largest_singular_value
+from sagan_jax.models.spectral_norm import COLLECTION, as_matrix, largest_singular_value
 
+ANY_LATENT_SIZE = 128  # no layer has spectral norm or not by the length of the latents
 Tree = Any  # nested dicts of arrays
 Network = TypeVar("Network", Generator, Discriminator)
 
@@ -36,16 +38,29 @@ def plain_params(network: Generator | Discriminator, params: Tree) -> Tree:
     """
     if not network.config.spectral_norm:
         return params
+    normalized = _normalized_layers(network)
     tables = CLASS_TABLES in network.config.spectral_norm and getattr(network, "conditioning", None) is ClassLabels
     plain = {}
     for (*layer, name), value in flax.traverse_util.flatten_dict(params).items():
-        if name != "kernel":
+        if name != "kernel" or tuple(layer) not in normalized:
             plain[*layer, name] = value
         elif tables and layer[-1] in ("scale", "bias"):
             plain[tuple(layer)] = _divided(value) + (layer[-1] == "scale")
         else:
             plain[*layer, name] = _divided(value)
     return flax.traverse_util.unflatten_dict(plain)
+
+
+def _normalized_layers(network: Generator | Discriminator) -> set[tuple[str, ...]]:
+    """Returns the paths of the layers that own spectral norm; modules of other people need not."""
+    key, labels = jax.random.key(0), jnp.zeros(1, jnp.int32)
+    if isinstance(network, Generator):
+        latents = jnp.zeros((1, ANY_LATENT_SIZE))
+        shapes = jax.eval_shape(lambda: network.init(key, latents, labels, train=True))
+    else:
+        side = 2 * network.architecture.resolutions[0]
+        shapes = jax.eval_shape(lambda: network.init(key, jnp.zeros((1, side, side, 3)), labels))
+    return {path[:-1] for path in flax.traverse_util.flatten_dict(shapes[COLLECTION])}
 
 
 def _divided(kernel: jax.Array) -> jax.Array:
