@@ -36,7 +36,7 @@ NARROW = ("--set=model.generator.channels=4", "--set=model.discriminator.channel
 SMALL = (*NARROW, "--set=train.batch_size=8")
 SMALLEST: dict[str, tuple[str, ...]] = {
     "step": (*STEP, "--config=digits", *SMALL, "--rounds=2", "--seconds=0.2"),
-    "correct": (*CORRECT, "--config=digits", *NARROW, "--batch-size=4"),
+    "correct": (*CORRECT, "--config=digits", *NARROW, "--batch-size=64"),
     "operations": ("operations.py", "--config=digits", *SMALL),
     "peer": ("peer", "--config=cifar32", "--batch=1", "--device=cpu", "--steps=1", "--warmup=1"),
 }

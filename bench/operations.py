@@ -21,7 +21,7 @@ from train_step import matmul_rate
 
 from sagan_jax.models.attention import attend
 from sagan_jax.ops.convolution import conv2d
-from sagan_jax.ops.resampling import conv2d_mean_pool, conv2d_same, mean_pool, upsample, upsample_conv2d
+from sagan_jax.ops.resampling import conv2d_mean_pool, mean_pool, upsample, upsample_conv2d
 
 
 class Operation(NamedTuple):
@@ -86,7 +86,7 @@ def operations(experiment: Experiment) -> Iterator[Operation]:
             ((batch, side // 2, side // 2, before), (3, 3, before, after)),
         )
         yield Operation(name, "joined", upsample_conv2d, shapes, flops * 4)
-        yield Operation(name, "apart", lambda x, k: conv2d(upsample(x), k.astype(x.dtype)), shapes, flops * 9)
+        yield Operation(name, "apart", lambda x, k: conv2d(upsample(x), k), shapes, flops * 9)
         yield from _same_size(f"generator {side} px", batch, side, after, after)
     architecture = networks.discriminator.architecture
     side, width = experiment.config.data.resolution, 3
@@ -96,7 +96,7 @@ def operations(experiment: Experiment) -> Iterator[Operation]:
         flops, shapes = 2 * 2 * batch * below**2 * after**2, ((2 * batch, side, side, after), (3, 3, after, after))
         if below < side:
             yield Operation(name, "joined", conv2d_mean_pool, shapes, flops * 16)
-            yield Operation(name, "apart", lambda x, k: mean_pool(conv2d(x, k.astype(x.dtype))), shapes, flops * 36)
+            yield Operation(name, "apart", lambda x, k: mean_pool(conv2d(x, k)), shapes, flops * 36)
         else:
             yield from _same_size(f"discriminator {side} px", 2 * batch, side, after, after)
         if below in architecture.attention:
@@ -106,9 +106,7 @@ def operations(experiment: Experiment) -> Iterator[Operation]:
 
 def _same_size(name: str, batch: int, side: int, before: int, after: int) -> Iterator[Operation]:
     shapes = ((batch, side, side, before), (3, 3, before, after))
-    yield Operation(
-        f"{name}, {before} -> {after}", "same size", conv2d_same, shapes, 18 * batch * side**2 * before * after
-    )
+    yield Operation(f"{name}, {before} -> {after}", "same size", conv2d, shapes, 18 * batch * side**2 * before * after)
 
 
 def _attention(name: str, batch: int, side: int, channels: int) -> Operation:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem, GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
@@ -24,6 +25,17 @@ def test_batch_norm_uses_the_moments_of_the_batch():
     np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), atol=1e-5)
     np.testing.assert_allclose(updated["batch_stats"]["mean"], 0.1 * mean, rtol=1e-4)
     np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 + 0.1 * var, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0, 1), (100, 0.1), (1000, 0.1), (-1000, 10)])
+def test_batch_norm_of_numbers_far_from_zero(mean, std):
+    x = np.float32(mean + std * np.random.default_rng(0).normal(size=(16, 8, 8, 3)))
+    module = BatchNorm(LayerConfig())
+    y = module.apply(module.init(jax.random.key(0), x, train=True), x, train=True)
+    exact = np.float64(x)
+    expected = (exact - exact.mean((0, 1, 2))) / np.sqrt(exact.var((0, 1, 2)) + 1e-5)
+    # Of numbers around 1000 float32 knows 6e-5, here 6e-4 standard deviations; factor and offset double it.
+    np.testing.assert_allclose(y, expected, atol=1e-5 + 2e-7 * abs(mean) / std)
 
 
 def test_batch_norm_uses_running_averages_outside_training():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sagan_jax.ops import cpu, resampling
+from sagan_jax.ops.convolution import conv2d
 from sagan_jax.ops.layout import LAYOUT
-from sagan_jax.ops.resampling import conv2d_mean_pool, conv2d_same, max_pool, mean_pool, upsample, upsample_conv2d
+from sagan_jax.ops.resampling import conv2d_mean_pool, max_pool, mean_pool, upsample, upsample_conv2d
 
 
 def plain_convolve(x, kernel):
@@ -18,7 +19,7 @@ def plain_convolve(x, kernel):
 
 
 FORMS = {
-    "same size": (conv2d_same, plain_convolve),
+    "same size": (conv2d, plain_convolve),
     "upsample": (upsample_conv2d, lambda x, kernel: plain_convolve(upsample(x), kernel)),
     "pool": (conv2d_mean_pool, lambda x, kernel: mean_pool(plain_convolve(x, kernel))),
 }

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.models.layers import Conv, LayerConfig
+from sagan_jax.models.layers import Conv, LayerConfig, add_gated
 from sagan_jax.ops.resampling import max_pool
 
 COLLECTION = "attention_maps"
@@ -43,8 +43,7 @@ class SelfAttention(nn.Module):
         attended_BLV = attend(query_BLK, key_BMK, value_BMV)
 
         o = self._conv("output", channels)(attended_BLV.reshape(batch, height, width, half))
-        gamma = self.param("gamma", nn.initializers.zeros, ())
-        return (x + gamma.astype(o.dtype) * o).astype(x.dtype)
+        return add_gated(self, x, o)
 
     def _conv(self, name: str, features: int) -> Conv:
         return Conv(features, kernel_size=1, config=self.config, use_bias=False, name=name)

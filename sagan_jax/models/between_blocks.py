@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from sagan_jax.models.architecture import Architecture
-from sagan_jax.models.layers import Conv, LayerConfig
+from sagan_jax.models.layers import Conv, LayerConfig, add_gated
 
 Attention = Callable[..., nn.Module]  # (config, name) -> a module [B, H, W, C] -> [B, H, W, C], as SelfAttention
 
@@ -28,8 +28,7 @@ class LocalBlock(nn.Module):
         narrow = max(1, round(channels * 5 / 72))
         o = nn.relu(Conv(narrow, 3, self.config, use_bias=False, name="conv_0")(x))
         o = Conv(channels, 3, self.config, use_bias=False, name="conv_1")(o)
-        gamma = self.param("gamma", nn.initializers.zeros, ())
-        return (x + gamma.astype(o.dtype) * o).astype(x.dtype)
+        return add_gated(self, x, o)
 
 
 def after_block(

@@ -10,7 +10,8 @@ import jax
 
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.layers import Conv, LayerConfig
-from sagan_jax.ops.resampling import conv2d_mean_pool, conv2d_same, mean_pool, upsample, upsample_conv2d
+from sagan_jax.ops.convolution import conv2d
+from sagan_jax.ops.resampling import conv2d_mean_pool, mean_pool, upsample, upsample_conv2d
 
 
 class GeneratorBlock(nn.Module):
@@ -54,7 +55,7 @@ class DiscriminatorBlock(nn.Module):
         if self.downsample or x.shape[-1] != self.features:
             shortcut = Conv(self.features, 1, self.config, name="shortcut")(shortcut)
         x = Conv(self.features, 3, self.config, name="conv_0")(activated)
-        operation = conv2d_mean_pool if self.downsample else conv2d_same
+        operation = conv2d_mean_pool if self.downsample else conv2d
         return Conv(self.features, 3, self.config, operation, name="conv_1")(nn.relu(x)) + shortcut
 
 

@@ -1,7 +1,5 @@
 """Batch normalisation, and its conditional forms (Dumoulin et al. 2017, arXiv:1610.07629)."""
 
-import dataclasses
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -72,14 +70,20 @@ class BatchNorm(nn.Module):
 
     def _from_vectors(self, vectors: jax.Array, channels: int) -> tuple[jax.Array, jax.Array]:
         """Returns gain and bias of each image, [B, C]."""
-        exact = dataclasses.replace(self.config, compute_dtype=jnp.float32)
-        scale = 1 + Dense(channels, exact, use_bias=False, name="scale")(vectors)
-        return scale, Dense(channels, exact, use_bias=False, name="bias")(vectors)
+        scale = 1 + Dense(channels, self.config, use_bias=False, name="scale")(vectors)
+        return scale, Dense(channels, self.config, use_bias=False, name="bias")(vectors)
 
 
 def _moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
-    """Computes mean and biased variance [groups, C] over images and space, in float32 from one pass over x."""
+    """Computes mean and biased variance [groups, C] over images and space, in float32 from one pass over x.
+
+    The variance is that of x - shift, where the shift is the mean of one pixel per image: a difference of squares of
+    numbers of the size of the standard deviation, where the mean may be a thousand times as large.
+    """
     x = x.astype(jnp.float32).reshape(-1, groups, *x.shape[1:])
+    pixels = x[:, :, x.shape[2] // 2, x.shape[3] // 2]
+    shift = jax.lax.stop_gradient(jnp.mean(pixels, axis=0))
+    x = x - shift[:, None, None]
     mean = jnp.mean(x, axis=(0, 2, 3))
     mean_of_squares = jnp.mean(jnp.square(x), axis=(0, 2, 3))
-    return mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)
+    return shift + mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)

@@ -1,7 +1,5 @@
 """The projection discriminator: images and class labels to logits."""
 
-import dataclasses
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -69,11 +67,10 @@ class Discriminator(nn.Module):
 
     def _logits(self, features: jax.Array, labels: jax.Array | None) -> jax.Array:
         """Maps features [B, C] float32 and labels [B] to logits [B], all in float32."""
-        exact = dataclasses.replace(self.config, compute_dtype=jnp.float32)
-        logits = Dense(1, exact, name="logit")(features)[:, 0]
+        logits = Dense(1, self.config, name="logit")(features)[:, 0]
         if self.num_classes:
             assert labels is not None  # check_labels
-            embedded = Embedding(self.num_classes, features.shape[-1], exact, name="embedding")(labels)
+            embedded = Embedding(self.num_classes, features.shape[-1], self.config, name="embedding")(labels)
             logits = logits + jnp.sum(features * embedded, axis=-1)
         return logits
 

@@ -58,7 +58,7 @@ class Generator(nn.Module):
         conditioning = self.conditioning(config, self.num_classes, len(widths) - 1, name="conditioning")
         latents, conditions = conditioning(latents, labels)
         x = Dense(SEED_RESOLUTION**2 * widths[0], config, name="dense")(latents)
-        x = x.reshape(-1, SEED_RESOLUTION, SEED_RESOLUTION, widths[0])
+        x = x.reshape(-1, SEED_RESOLUTION, SEED_RESOLUTION, widths[0]).astype(config.compute_dtype)
         # A block that is rematerialised computes its insides again for its gradients.
         block = nn.remat(GeneratorBlock, static_argnums=3) if config.rematerialize else GeneratorBlock
         for index, condition in enumerate(conditions, start=1):

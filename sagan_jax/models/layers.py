@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from sagan_jax.models.spectral_norm import spectrally_normalized
-from sagan_jax.ops.resampling import conv2d_same
+from sagan_jax.ops.convolution import conv2d
 
 Initializer = Callable[..., jax.Array]
 XAVIER_UNIFORM: Initializer = nn.initializers.xavier_uniform()
@@ -22,8 +22,8 @@ class LayerConfig:
     """How a network computes, as opposed to which layers it has; the same in all its layers.
 
     Attributes:
-      compute_dtype: dtype of convolutions and matrix products. Parameters, spectral norm,
-        batch-norm moments, softmax and logits are float32 whatever it is.
+      compute_dtype: dtype of feature maps, convolutions and attention's products. Parameters and their gradients,
+        spectral norm, batch-norm moments, softmax, dense layers and logits are float32 whatever it is.
       kernel_init: initialiser of dense and convolution kernels and of D's class embedding.
       spectral_norm: what is spectrally normalised; () for plain weights, see models/plain.py.
       spectral_epsilon: see `spectrally_normalized`.
@@ -52,8 +52,27 @@ def kernel_of(layer: nn.Module, config: LayerConfig, shape: tuple[int, ...]) -> 
     return spectrally_normalized(layer, kernel, config.spectral_epsilon) if config.spectral_norm else kernel
 
 
+def add_bias(layer: nn.Module, x: jax.Array) -> jax.Array:
+    """Adds the parameter `bias` [C] of a layer to x [..., C], in float32; the result has the dtype of x.
+
+    The gradient of what is broadcast is a sum over all positions of all images, in the dtype of the addition. In
+    bfloat16 such a sum stops growing at some hundred times the size of its terms.
+    """
+    bias = layer.param("bias", nn.initializers.zeros, (x.shape[-1],))
+    return x + jnp.broadcast_to(bias, x.shape).astype(x.dtype)
+
+
+def add_gated(layer: nn.Module, x: jax.Array, o: jax.Array) -> jax.Array:
+    """Returns x + gamma * o in the dtype of x, [..., C]; `gamma` [] is a parameter of the layer, 0 at the start.
+
+    In float32, for the reason given in `add_bias`.
+    """
+    gamma = layer.param("gamma", nn.initializers.zeros, ())
+    return (x + gamma * o).astype(x.dtype)
+
+
 class Dense(nn.Module):
-    """Affine map, [B, N] -> [B, features]."""
+    """Affine map, [B, N] -> [B, features], in float32: of all work a part that no clock sees."""
 
     features: int
     config: LayerConfig
@@ -61,11 +80,8 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        dtype = self.config.compute_dtype
-        y = x.astype(dtype) @ kernel_of(self, self.config, (x.shape[-1], self.features)).astype(dtype)
-        if self.use_bias:
-            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(dtype)
-        return y
+        y = x @ kernel_of(self, self.config, (x.shape[-1], self.features))
+        return add_bias(self, y) if self.use_bias else y
 
 
 class Conv(nn.Module):
@@ -74,7 +90,7 @@ class Conv(nn.Module):
     Attributes:
       features, kernel_size: of the kernel, [kernel_size, kernel_size, C, features].
       config: dtypes, initialiser, spectral norm.
-      operation: applied to images in the compute dtype and the float32 kernel: `conv2d_same`, which keeps the side, or
+      operation: applied to images in the compute dtype and the float32 kernel: `conv2d`, which keeps the side, or
         `upsample_conv2d` or `conv2d_mean_pool`, which double and halve it.
       use_bias: whether a number per feature is added.
     """
@@ -82,16 +98,14 @@ class Conv(nn.Module):
     features: int
     kernel_size: int
     config: LayerConfig
-    operation: Callable[[jax.Array, jax.Array], jax.Array] = conv2d_same
+    operation: Callable[[jax.Array, jax.Array], jax.Array] = conv2d
     use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = kernel_of(self, self.config, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
         x = self.operation(x.astype(self.config.compute_dtype), kernel)
-        if self.use_bias:
-            x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
-        return x
+        return add_bias(self, x) if self.use_bias else x
 
 
 class Embedding(nn.Module):

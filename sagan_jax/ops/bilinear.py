@@ -5,7 +5,7 @@ is again a function of ours: autodiff of XLA's own convolutions is slow on CPUs.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 from jax.extend.core import Primitive
@@ -14,14 +14,16 @@ from jax.interpreters import ad, batching, mlir
 Form = Callable[..., jax.Array]  # (left, right, **static parameters) -> array
 
 
-def bilinear_primitive(name: str, *, default: Form, cpu: Form, parameters: tuple[str, ...]) -> Primitive:
+def bilinear_primitive(
+    name: str, *, default: Form, platforms: Mapping[str, Form], parameters: tuple[str, ...]
+) -> Primitive:
     """Makes a primitive that is linear in each of its two arrays; `set_transposes` completes it.
 
     Args:
       name: in jaxprs.
-      default: computes it on any platform, and under vmap.
-      cpu: computes the same on CPUs.
-      parameters: names of the static keyword arguments of both.
+      default: computes it on any other platform, and under vmap on all of them.
+      platforms: computes the same on those named, such as "cpu".
+      parameters: names of the static keyword arguments of all forms.
     """
     primitive = Primitive(name)
     primitive.def_impl(jax.jit(primitive.bind, static_argnames=parameters))
@@ -36,7 +38,8 @@ def bilinear_primitive(name: str, *, default: Form, cpu: Form, parameters: tuple
     primitive.def_abstract_eval(abstract)
     batching.primitive_batchers[primitive] = batched
     mlir.register_lowering(primitive, mlir.lower_fun(default, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(cpu, multiple_results=False), platform="cpu")
+    for platform, form in platforms.items():
+        mlir.register_lowering(primitive, mlir.lower_fun(form, multiple_results=False), platform=platform)
     return primitive
 
 

@@ -7,25 +7,26 @@ other forms for XLA's CPU backend.
 
 Stride 1 takes an odd kernel and keeps the side; stride 2 takes a 4x4 kernel and halves it, which `conv_transpose2d`
 doubles.
+
+Maps and their gradients have the dtype that a network computes in. Kernels are float32 and so are their gradients,
+which are sums over all positions of all images: rounded to the maps' dtype only where a kernel meets a map.
 """
 
-import functools
-from collections.abc import Callable
-
 import jax
+import jax.numpy as jnp
 
 from sagan_jax.ops import cpu
 from sagan_jax.ops.bilinear import bilinear_primitive, set_transposes
-from sagan_jax.ops.layout import LAYOUT, flip_kernel
+from sagan_jax.ops.layout import LAYOUT, flip_kernel, kernel_dtype
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """Convolves x [B, stride * H, stride * W, C] with kernel [k, k, C, F] -> [B, H, W, F]."""
+    """Convolves x [B, stride * H, stride * W, C] with kernel [k, k, C, F] float32 -> [B, H, W, F] in the dtype of x."""
     return CONV2D.bind(x, kernel, size=kernel.shape[0], stride=stride)
 
 
 def conv_transpose2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Computes the transposed convolution of stride 2, x [B, H, W, C], kernel [4, 4, C, F] -> [B, 2H, 2W, F].
+    """Computes the transposed convolution of stride 2, x [B, H, W, C], [4, 4, C, F] float32 -> [B, 2H, 2W, F].
 
     The result is that of convolving x with a zero after each of its pixels.
     """
@@ -35,39 +36,59 @@ def conv_transpose2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _conv2d(x: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Array:
     margin = (size - 1) // 2
     padding = ((margin, margin), (margin, margin))
-    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=LAYOUT)
+    strides = (stride, stride)
+    return jax.lax.conv_general_dilated(x, kernel.astype(x.dtype), strides, padding, dimension_numbers=LAYOUT)
 
 
 def _input_gradient(gradient: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Array:
     if stride == 2:
         # cuDNN's kernels are found only where the kernel is visibly flipped: the barrier keeps XLA from cancelling two
         # flips, that of `conv_transpose2d` and that of the adjoint.
-        kernel = jax.lax.optimization_barrier(kernel)
+        kernel = jax.lax.optimization_barrier(kernel.astype(gradient.dtype))
     batch, height, width, _ = gradient.shape
-    shape = (batch, stride * height, stride * width, kernel.shape[2])
-    return _adjoint(lambda x: _conv2d(x, kernel, size=size, stride=stride), shape, gradient)
+    x = jax.ShapeDtypeStruct((batch, stride * height, stride * width, kernel.shape[2]), gradient.dtype)
+    return jax.linear_transpose(lambda x: _conv2d(x, kernel, size=size, stride=stride), x)(gradient)[0]
 
 
-def _kernel_gradient(x: jax.Array, gradient: jax.Array, *, size: int, stride: int) -> jax.Array:
-    shape = (size, size, x.shape[-1], gradient.shape[-1])
-    return _adjoint(functools.partial(_conv2d, x, size=size, stride=stride), shape, gradient)
+def _kernel_gradient(
+    x: jax.Array, gradient: jax.Array, *, size: int, stride: int, dtype: jnp.dtype | None = None
+) -> jax.Array:
+    """Convolves x with the gradient; `dtype` is that of the sums, by default that of the maps."""
+    margin = (size - 1) // 2
+    padding = ((margin, size - stride - margin),) * 2
+    kernel = jax.lax.conv_general_dilated(
+        x,
+        gradient,
+        (1, 1),
+        padding,
+        rhs_dilation=(stride, stride),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        preferred_element_type=dtype,
+    )
+    return kernel.astype(kernel_dtype(x))
 
 
-def _adjoint(function: Callable[[jax.Array], jax.Array], shape: tuple[int, ...], y: jax.Array) -> jax.Array:
-    """Applies the adjoint of a linear function of an array of this shape to y."""
-    return jax.linear_transpose(function, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
+def _kernel_gradient_of_float32(x: jax.Array, gradient: jax.Array, **static: int) -> jax.Array:
+    """Sums in float32 over chips as well. For this cuDNN has no kernel: XLA would convert both maps first."""
+    return _kernel_gradient(x, gradient, **static, dtype=kernel_dtype(x))
 
 
 _parameters = ("size", "stride")
 # x [B, stride * H, stride * W, C], kernel [k, k, C, F] -> y [B, H, W, F]
-CONV2D = bilinear_primitive("conv2d", default=_conv2d, cpu=cpu.conv2d, parameters=_parameters)
+CONV2D = bilinear_primitive("conv2d", default=_conv2d, platforms={"cpu": cpu.conv2d}, parameters=_parameters)
 # y, kernel -> x
 INPUT_GRADIENT = bilinear_primitive(
-    "conv2d_input_gradient", default=_input_gradient, cpu=cpu.input_gradient, parameters=_parameters
+    "conv2d_input_gradient",
+    default=_input_gradient,
+    platforms={"cpu": cpu.input_gradient},
+    parameters=_parameters,
 )
 # x, y -> kernel
 KERNEL_GRADIENT = bilinear_primitive(
-    "conv2d_kernel_gradient", default=_kernel_gradient, cpu=cpu.kernel_gradient, parameters=_parameters
+    "conv2d_kernel_gradient",
+    default=_kernel_gradient,
+    platforms={"cpu": cpu.kernel_gradient, "tpu": _kernel_gradient_of_float32},
+    parameters=_parameters,
 )
 set_transposes(
     CONV2D,

@@ -6,7 +6,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from sagan_jax.ops.layout import LAYOUT, fewer_positions, flip_kernel
+from sagan_jax.ops.layout import LAYOUT, fewer_positions, flip_kernel, kernel_dtype
 
 # Numbers in a kernel, and positions of a batch at the lower resolution, from and up to which a product of patches is
 # faster than a convolution, and up to which one product makes a kernel gradient.
@@ -15,6 +15,7 @@ LARGE_KERNEL, FEW_POSITIONS, MOST_POSITIONS = 2**20, 1024, 8192
 
 def conv2d(x: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Array:
     """Computes one matrix product where a large kernel meets few positions, where XLA's convolutions are slow."""
+    kernel = kernel.astype(x.dtype)
     channels, features = kernel.shape[2:]
     batch, height, width = x.shape[0], x.shape[1] // stride, x.shape[2] // stride
     margin = (size - 1) // 2
@@ -30,7 +31,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Ar
 
 def input_gradient(gradient: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Array:
     """Computes stride 1 as a convolution, and stride 2 as one 2x2 convolution to four channels per 2x2 square."""
-    kernel = flip_kernel(kernel)
+    kernel = flip_kernel(kernel.astype(gradient.dtype))
     if stride == 1:
         return conv2d(gradient, kernel, size=size, stride=1)
     batch, height, width, channels = gradient.shape
@@ -45,6 +46,7 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array, *, size: int, stride:
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, *, size: int, stride: int) -> jax.Array:
     """Sums over pieces of the batch: XLA makes a matrix product of each, and of the whole a slow one."""
+    x, gradient = (a.astype(kernel_dtype(x)) for a in (x, gradient))
     shape = jax.ShapeDtypeStruct((size, size, x.shape[-1], gradient.shape[-1]), gradient.dtype)
     batch, height, width, _ = gradient.shape
     pieces = min(batch, -(-batch * height * width // MOST_POSITIONS))

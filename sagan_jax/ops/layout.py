@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 from jax.export import is_symbolic_dim
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -11,6 +12,11 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 def flip_kernel(kernel: jax.Array) -> jax.Array:
     """Returns the kernel of the adjoint, [k, k, C, F] -> [k, k, F, C]."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def kernel_dtype(x: jax.Array) -> jnp.dtype:
+    """Returns the dtype of kernels for maps x, and of their gradients: float32, or float64 where maps have it."""
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def fewer_positions(x: jax.Array, number: int) -> bool:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from sagan_jax.ops.convolution import conv2d, conv_transpose2d
-from sagan_jax.ops.layout import fewer_positions
+from sagan_jax.ops.layout import fewer_positions, kernel_dtype
 
 # Of a batch at the lower resolution; for fewer, making the larger kernel costs more than it saves.
 FEWEST_POSITIONS = 256
@@ -18,8 +18,9 @@ FEWEST_POSITIONS = 256
 def upsample(x: jax.Array) -> jax.Array:
     """Repeats each pixel in a 2x2 square, [B, H, W, C] -> [B, 2H, 2W, C]."""
     batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
+    exact = x.astype(kernel_dtype(x))  # so that gradients, sums over the squares, are summed in float32
+    exact = jnp.broadcast_to(exact[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
+    return exact.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
 
 
 def mean_pool(x: jax.Array) -> jax.Array:
@@ -32,23 +33,18 @@ def max_pool(x: jax.Array) -> jax.Array:
     return _squares(x).max(axis=(2, 4))
 
 
-def conv2d_same(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolves with stride 1 in the dtype of x, [B, H, W, C], [k, k, C, F] float32, k odd -> [B, H, W, F]."""
-    return conv2d(x, kernel.astype(x.dtype))
-
-
 def upsample_conv2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Computes conv2d(upsample(x), kernel) in the dtype of x, [B, H, W, C], [3, 3, C, F] float32 -> [B, 2H, 2W, F]."""
     if fewer_positions(x, FEWEST_POSITIONS):
-        return conv2d(upsample(x), kernel.astype(x.dtype))
-    return conv_transpose2d(x, folded_kernel(kernel).astype(x.dtype))
+        return conv2d(upsample(x), kernel)
+    return conv_transpose2d(x, folded_kernel(kernel))
 
 
 def conv2d_mean_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Computes mean_pool(conv2d(x, kernel)) in the dtype of x, [B, 2H, 2W, C], [3, 3, C, F] float32 -> [B, H, W, F]."""
     if fewer_positions(x, 4 * FEWEST_POSITIONS):
-        return mean_pool(conv2d(x, kernel.astype(x.dtype)))
-    return conv2d(x, (folded_kernel(kernel) / 4).astype(x.dtype), 2)
+        return mean_pool(conv2d(x, kernel))
+    return conv2d(x, folded_kernel(kernel) / 4, 2)
 
 
 def folded_kernel(kernel: jax.Array) -> jax.Array:
