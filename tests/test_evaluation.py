@@ -159,8 +159,8 @@ def test_what_follows_from_the_real_features_is_computed_once(classifier, real, 
     def fail(*_):
         raise AssertionError("computed again")
 
-    radii, root, whole = neighbours.squared_radii, moments.symmetric_root, real.features.moments.covariance
-    monkeypatch.setattr(moments, "symmetric_root", lambda c: fail() if np.array_equal(c, whole) else root(c))
+    radii, root, whole = neighbours.squared_radii, moments.factor, real.features.moments.covariance
+    monkeypatch.setattr(moments, "factor", lambda c: fail() if np.array_equal(c, whole) else root(c))
     monkeypatch.setattr(extraction, "LinearClassifier", fail)
     monkeypatch.setattr(extraction, "held_out_accuracy", fail)
     monkeypatch.setattr(neighbours, "squared_radii", lambda x, ks: fail() if len(ks) == 2 else radii(x, ks))

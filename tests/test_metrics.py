@@ -47,9 +47,9 @@ def test_frechet_distance_of_known_gaussians():
     first = gaussian([0, 0, 0, 0], rotation @ np.diag(a) @ rotation.T)
     second = gaussian([3, 0, 4, 0], rotation @ np.diag(b) @ rotation.T)
     expected = 25 + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
-    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-9)
-    assert frechet_distance(second, first) == pytest.approx(expected, rel=1e-7)
-    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-7)
+    assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-12)
+    assert frechet_distance(second, first) == pytest.approx(expected, rel=1e-12)
+    assert frechet_distance(first, first) == pytest.approx(0, abs=1e-12)
 
 
 def test_frechet_distance_of_covariances_that_do_not_commute():
@@ -62,7 +62,7 @@ def test_frechet_distance_of_covariances_that_do_not_commute():
 
 def test_frechet_distance_works_with_fewer_samples_than_dimensions():
     few = moments_of(normal(0, 10, 40))
-    assert frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(few, few) == pytest.approx(0, abs=1e-12)
     assert frechet_distance(few, moments_of(normal(1, 10, 40))) > 1
 
 
@@ -137,8 +137,10 @@ def test_inception_score_of_sure_and_unsure_classifiers():
 def test_inception_score_is_the_textbook_formula_per_split():
     logits = normal(0, 40, 6) * 2
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    scores = [np.exp(np.mean(np.sum(q * np.log(q / q.mean(axis=0)), axis=1))) for q in np.split(p, 4)]
-    found = inception_score(logits, splits=4)
+    # 40 images in 7 parts: part i begins with image i * 40 // 7.
+    parts = np.split(p, [5, 11, 17, 22, 28, 34])
+    scores = [np.exp(np.mean(np.sum(q * np.log(q / q.mean(axis=0)), axis=1))) for q in parts]
+    found = inception_score(logits, splits=7)
     assert found.mean == pytest.approx(np.mean(scores), rel=1e-10)
     assert found.std == pytest.approx(np.std(scores), rel=1e-8)
 
@@ -155,8 +157,8 @@ def dense_fidelity(real, fake, precision_k, density_k):
     between = distances(real, fake)
     precision = (between <= radius(real, precision_k)[:, None]).any(axis=0).mean()
     recall = (between <= radius(fake, precision_k)[None]).any(axis=1).mean()
-    density = (between <= radius(real, density_k)[:, None]).sum(axis=0).mean() / density_k
-    coverage = (between.min(axis=1) <= radius(real, density_k)).mean()
+    density = (between < radius(real, density_k)[:, None]).sum(axis=0).mean() / density_k
+    coverage = (between.min(axis=1) < radius(real, density_k)).mean()
     return precision, recall, density, coverage
 
 
@@ -165,6 +167,20 @@ def test_neighbours_in_blocks_equal_the_dense_definition(monkeypatch, block):
     monkeypatch.setattr(neighbours, "BLOCK", block)
     real, fake = normal(0, 83, 4), normal(1, 61, 4) * 0.6 + 0.3
     np.testing.assert_allclose(fidelity(real, fake), dense_fidelity(real, fake, 3, 5), rtol=1e-6)
+
+
+def test_copies_of_the_real_images_have_all_measures_1():
+    real = np.float32(normal(0, 500, 64) * 3 + 100)
+    assert fidelity(real, real.copy()) == (1, 1, 1, 1)
+
+
+def test_distances_within_modes_that_are_far_apart():
+    modes = np.repeat([[0.0] * 8, [8000.0] * 8], 50, axis=0) + normal(0, 100, 8) * 3
+    exact = ((modes[:, None] - modes[None]) ** 2).sum(axis=-1)
+    np.testing.assert_allclose(neighbours.squared_radii(modes, (1, 5)), np.sort(exact, axis=1)[:, [1, 5]], rtol=1e-6)
+    (_, _, found) = next(neighbours.squared_distances(np.concatenate([modes, modes]), modes))
+    assert (np.diag(found) == 0).all()
+    assert (np.diag(found[100:]) == 0).all()
 
 
 def test_fidelity_tells_dropped_modes_from_noise():
@@ -182,7 +198,9 @@ def test_fidelity_tells_dropped_modes_from_noise():
 def test_frechet_distance_of_features_equals_that_of_the_moments(n, m):
     random = np.random.default_rng(n)
     x, y = random.normal(size=(n, 20)), random.normal(1, 2, size=(m, 20))
-    assert frechet_distance_of_features(x, y) == pytest.approx(frechet_distance(moments_of(x), moments_of(y)), rel=1e-6)
+    assert frechet_distance_of_features(x, y) == pytest.approx(
+        frechet_distance(moments_of(x), moments_of(y)), rel=1e-11
+    )
 
 
 def test_linear_classifier_is_that_of_scikit_learn():

@@ -6,13 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
-from sagan_jax.metrics.moments import moments_of, symmetric_root
+from sagan_jax.metrics.moments import factor, moments_of
 
 FEWEST_WITHIN_A_CLASS = 2  # real and generated images of a class, for covariances
 
 
 class Gaussian(Protocol):
-    """A mean [D], a covariance [D, D] and its symmetric root [D, D], all float64, such as those of `Moments`."""
+    """A mean [D], a covariance [D, D] and its factor [D, rank], all float64, such as those of `Moments`."""
 
     @property
     def mean(self) -> np.ndarray: ...
@@ -21,7 +21,7 @@ class Gaussian(Protocol):
     def covariance(self) -> np.ndarray: ...
 
     @property
-    def covariance_root(self) -> np.ndarray: ...
+    def covariance_factor(self) -> np.ndarray: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,23 +32,22 @@ class Statistics:
     covariance: np.ndarray
 
     @functools.cached_property
-    def covariance_root(self) -> np.ndarray:
-        """See `Moments.covariance_root`."""
-        return symmetric_root(self.covariance)
+    def covariance_factor(self) -> np.ndarray:
+        """See `Moments.covariance_factor`."""
+        return factor(self.covariance)
 
 
 def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
     """Computes |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) in float64, clipped at 0.
 
-    The trace of the root equals that of (C1^(1/2) C2 C1^(1/2))^(1/2). This matrix is symmetric, so eigenvalues of
-    symmetric matrices suffice, singular covariances are no problem, and there is no imaginary part to discard.
+    With C1 = A A^T and C2 = B B^T the trace of the root is the sum of the singular values of A^T B: there is no root to
+    take of an eigenvalue that is 0 but for rounding, and no imaginary part to discard.
 
     Reference: Dowson & Landau 1982, "The Frechet Distance between Multivariate Normal Distributions"; Heusel et al.
     2017 (arXiv:1706.08500), eq. 6.
     """
     difference = real.mean - fake.mean
-    inner = real.covariance_root @ fake.covariance @ real.covariance_root
-    trace_of_root = np.sqrt(np.maximum(np.linalg.eigvalsh((inner + inner.T) / 2), 0)).sum()
+    trace_of_root = np.linalg.norm(real.covariance_factor.T @ fake.covariance_factor, "nuc")
     distance = difference @ difference + np.trace(real.covariance) + np.trace(fake.covariance) - 2 * trace_of_root
     return float(max(distance, 0))
 
@@ -56,7 +55,7 @@ def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
 def frechet_distance_of_features(real: np.ndarray, fake: np.ndarray) -> float:
     """Computes `frechet_distance` from features [N, D], [M, D], which is cheaper if N or M is smaller than D.
 
-    With C1 = A^T A and C2 = B^T B the trace of the root is the sum of the singular values of A B^T, which is [N, M].
+    Centred features are factors of their covariances, and A^T B is [N, M].
     """
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     difference = real.mean(axis=0) - fake.mean(axis=0)

@@ -21,12 +21,13 @@ def inception_score(logits: np.ndarray, *, splits: int = 10) -> InceptionScore:
 
     Args:
       logits: [N, K] of generated images, in random order (not sorted by class).
-      splits: number of consecutive parts of equal size, as in the authors' code; at most N are made.
+      splits: number of consecutive parts, of which part i begins with image i * N // splits; at most N are made.
 
     Reference: Salimans et al. 2016 (arXiv:1606.03498), section 4; splits and their std as in its code.
     """
-    scores = []
-    for part in np.array_split(np.asarray(logits, np.float64), min(splits, len(logits))):
+    scores, count = [], len(logits)
+    splits = min(splits, count)
+    for part in np.split(np.asarray(logits, np.float64), [i * count // splits for i in range(1, splits)]):
         shifted = part - part.max(axis=1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         p = np.exp(log_p)

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterable
 
 import numpy as np
+import scipy.linalg
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Moments:
         return self.scatter / (self.count - 1)
 
     @functools.cached_property
-    def covariance_root(self) -> np.ndarray:
-        """Returns the `symmetric_root` [D, D] float64 of the covariance, computed once."""
-        return symmetric_root(self.covariance)
+    def covariance_factor(self) -> np.ndarray:
+        """Returns the `factor` [D, rank] float64 of the covariance, computed once."""
+        return factor(self.covariance)
 
 
 def moments_of(features: np.ndarray) -> Moments:
@@ -54,7 +55,12 @@ def merged(parts: Iterable[Moments]) -> Moments:
     return whole
 
 
-def symmetric_root(matrix: np.ndarray) -> np.ndarray:
-    """Returns the symmetric R [D, D] with R R = C of a covariance C; eigenvalues below 0, from rounding, count as 0."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+def factor(covariance: np.ndarray) -> np.ndarray:
+    """Returns F [D, rank] float64 with F F^T = C of a covariance C [D, D], by Cholesky's method with pivoting.
+
+    What is left of a singular covariance when its rank is reached is rounding, and is dropped.
+    """
+    lower, pivots, rank, _ = scipy.linalg.lapack.dpstrf(covariance, lower=1)
+    factored = np.zeros((len(covariance), rank))
+    factored[pivots - 1] = np.tril(lower)[:, :rank]
+    return factored

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-BLOCK = 4096  # features of each side at a time, with 64 MB of distances
+BLOCK = 2048  # features of each side at a time, with 32 MB of distances
 
 
 class Fidelity(NamedTuple):
     """Measures of fidelity (precision, density) and diversity (recall, coverage); all in [0, 1] except density.
 
-    A ball is the neighbourhood of a feature up to its k-th nearest neighbour among those of the same kind.
+    A ball is the neighbourhood of a feature up to its k-th nearest neighbour among those of the same kind. As in the
+    authors' programs, its edge belongs to it for precision and recall, not for density and coverage.
 
     Attributes:
       precision: fraction of fake features in the ball of some real one.
@@ -52,7 +53,7 @@ def fidelity(
     for rows, columns, distances in squared_distances(real, fake):
         precise[columns] |= (distances <= real_radii[rows, :1]).any(axis=0)
         recalled[rows] |= (distances <= fake_radii[columns]).any(axis=1)
-        inside = distances <= real_radii[rows, 1:]
+        inside = distances < real_radii[rows, 1:]
         covered[rows] |= inside.any(axis=1)
         balls += int(inside.sum())
     return Fidelity(
@@ -61,9 +62,9 @@ def fidelity(
 
 
 def squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
-    """Computes the squared distances [N, len(ks)] float32 of each feature [N, D] to its k-th nearest other, k < N."""
+    """Computes the squared distances [N, len(ks)] float64 of each feature [N, D] to its k-th nearest other, k < N."""
     largest_k = max(ks)
-    smallest = np.full((len(features), largest_k + 1), np.inf, np.float32)
+    smallest = np.full((len(features), largest_k + 1), np.inf)
     for rows, columns, distances in squared_distances(features, features):
         if rows == columns:
             np.fill_diagonal(distances, -1)  # puts the feature itself at index 0
@@ -78,10 +79,10 @@ def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.n
     """Finds the min(count, N) features [N, D] nearest to each query [Q, D].
 
     Returns:
-      Indices [Q, min(count, N)] and Euclidean distances float32 of the same shape, nearest first.
+      Indices [Q, min(count, N)] and Euclidean distances float64 of the same shape, nearest first.
     """
     count = min(count, len(features))
-    squares = np.full((len(queries), count), np.inf, np.float32)
+    squares = np.full((len(queries), count), np.inf)
     indices = np.zeros((len(queries), count), int)
     for rows, columns, distances in squared_distances(queries, features):
         found = np.broadcast_to(np.arange(columns.start, columns.stop), distances.shape)
@@ -97,20 +98,23 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, sli
     """Computes the squared Euclidean distances of x [N, D] and y [M, D], which may be mapped from files.
 
     Yields:
-      Rows of x, rows of y, and their distances [n, m] float32, which the caller may overwrite.
+      Rows of x, rows of y, and their distances [n, m] float64, which the caller may overwrite; 0 of equal features.
     """
-    # Centred near the mean, which reduces the cancellation in |x|^2 + |y|^2 - 2 x.y.
-    centre = np.asarray(y[:BLOCK], np.float32).mean(axis=0)
+    # |x|^2 + |y|^2 - 2 x.y cancels where features are closer to each other than to the centre: in float64, and what is
+    # no more than rounding is 0.
+    centre = np.asarray(y[:BLOCK], np.float64).mean(axis=0)
+    rounding = 2 * x.shape[1] * np.finfo(np.float64).eps
     for rows in _blocks(len(x)):
-        of_x = np.asarray(x[rows], np.float32) - centre
+        of_x = np.asarray(x[rows], np.float64) - centre
         x_norms = np.einsum("nd,nd->n", of_x, of_x)[:, None]
         for columns in _blocks(len(y)):
-            of_y = np.asarray(y[columns], np.float32) - centre
+            of_y = np.asarray(y[columns], np.float64) - centre
+            norms = x_norms + np.einsum("md,md->m", of_y, of_y)
             distances = of_x @ of_y.T
             distances *= -2
-            distances += np.einsum("md,md->m", of_y, of_y)
-            distances += x_norms
-            yield rows, columns, np.maximum(distances, 0, out=distances)
+            distances += norms
+            distances[distances <= rounding * norms] = 0
+            yield rows, columns, distances
 
 
 def _blocks(count: int) -> Iterator[slice]:

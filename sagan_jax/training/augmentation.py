@@ -52,7 +52,7 @@ def translation(image: jax.Array, key: jax.Array) -> jax.Array:
     height, width, _ = image.shape
     down, right = (
         jax.random.randint(axis_key, (), -most, most + 1)
-        for axis_key, most in zip(jax.random.split(key), (round(height / 8), round(width / 8)), strict=True)
+        for axis_key, most in zip(jax.random.split(key), ((height + 4) // 8, (width + 4) // 8), strict=True)
     )
     # As matrix products, whose gradients are fast everywhere; those of indexing are not.
     rows, columns = _moved(height, down), _moved(width, right)
@@ -61,11 +61,14 @@ def translation(image: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def cutout(image: jax.Array, key: jax.Array) -> jax.Array:
-    """Makes a square of half the side mid-grey, 0; its centre is anywhere in the image."""
+    """Makes a square of half the side mid-grey, 0; its centre is anywhere in the image, edges included."""
 
     def covered(size: int, axis_key: jax.Array) -> jax.Array:
-        place = jnp.arange(size) - (jax.random.randint(axis_key, (), 0, size) - size // 4)
-        return (place >= 0) & (place < size // 2)
+        length = (size + 1) // 2
+        # A square of even length is centred between two pixels, of which there are one more places than pixels.
+        centre = jax.random.randint(axis_key, (), 0, size + 1 - length % 2)
+        place = jnp.arange(size) - (centre - length // 2)
+        return (place >= 0) & (place < length)
 
     rows, columns = map(covered, image.shape[:2], jax.random.split(key))
     return jnp.where((rows[:, None] & columns)[:, :, None], 0.0, image)
