@@ -26,6 +26,7 @@ from sagan_jax.cli import (
     whole_number,
 )
 from sagan_jax.config import default_config
+from sagan_jax.data.remarks import remarks_of
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.evaluation.comparison import (
@@ -195,6 +196,7 @@ def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
 def samples_subject(flags: argparse.Namespace) -> Subject:
     """Returns the images that any tool has made as what is scored."""
     samples = open_samples(flags.fake)
+    print_remarks(samples)
     data = default_config().data
     data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
     name = result_name(flags.features, compared_with(flags))
@@ -226,8 +228,15 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
     if statistics:
         return extractor, generated, Real(None, statistics, {"statistics": subject.real, "sha256": sha256_of(path)})
     assert source is not None
+    print_remarks(source)
     real = real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)
     return extractor, generated, real
+
+
+def print_remarks(source: ImageSource) -> None:
+    """Prints what a person should know of the images of a folder or an archive."""
+    for remark in remarks_of(source):
+        print(f"note: {source.name}: {remark}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
+from sagan_jax.data.color import VERSION
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
@@ -36,12 +37,12 @@ class EncodedImages(Protocol):
     Attributes:
       name: for messages.
       class_names: one per label, in label order; `ONE_CLASS` for images without classes.
-      ignored: number of files beside the images that are not images.
+      remarks: sentences on what was left out, and on labels that may be meant otherwise.
     """
 
     name: str
     class_names: tuple[str, ...]
-    ignored: int
+    remarks: tuple[str, ...]
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -62,6 +63,7 @@ class Decoded(ImageSource):
       file: returns the encoded image at an index.
       resolution: side in pixels of the decoded images.
       name, class_names, labels: see `ImageSource`.
+      remarks: see `EncodedImages`.
     """
 
     num_images: int
@@ -70,6 +72,7 @@ class Decoded(ImageSource):
     name: str
     class_names: tuple[str, ...]
     labels: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.num_images
@@ -82,7 +85,8 @@ class Decoded(ImageSource):
 
     def content_hash(self) -> str:
         """See `ImageSource.content_hash`. Hashes the encoded files and what else their pixels depend on."""
-        digest = hashlib.sha256(f"{self.resolution} {PIL.__version__} {self.class_names}".encode(errors="replace"))
+        rules = f"{self.resolution} {PIL.__version__} {VERSION} {self.class_names}"
+        digest = hashlib.sha256(rules.encode(errors="replace"))
         for index in range(len(self)):
             file = self.file(index)
             digest.update(f"{file.label} ".encode() + hashlib.sha256(file.read()).digest())

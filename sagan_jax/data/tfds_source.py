@@ -112,7 +112,7 @@ class TfdsImages:
         TFRecord files and TensorFlow is not installed.
     """
 
-    ignored = 0
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, name: str, split: str, data_dir: str):
         self._arguments = (name, split, data_dir)

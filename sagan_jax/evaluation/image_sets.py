@@ -37,7 +37,7 @@ def open_samples(path: str) -> ImageSource:
         side = image.width
     for index in range(len(files)):
         _check_size(files.file(index), side)
-    return Decoded(len(files), files.file, side, path, files.class_names, files.labels)
+    return Decoded(len(files), files.file, side, path, files.class_names, files.labels, files.remarks)
 
 
 def _check_size(file: EncodedImage, side: int) -> None:

@@ -1,10 +1,12 @@
 """Prepares a data set from any images: shards in parallel, then the manifest that completes them."""
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
 import io
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from etils import epath
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.data.files import ImageFiles
 from sagan_jax.data.manifest import LABELS, MANIFEST, UNFINISHED, Manifest, read_manifest
+from sagan_jax.data.remarks import conversion_remarks
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan, claim, make_plan
 from sagan_jax.preparation.shard import ShardReport, read_report
@@ -70,8 +73,6 @@ def prepare_images(settings: Settings) -> Manifest:
     images = open_images(settings)
     plan = make_plan(images, settings.resolution, settings.crop, settings.filter)
     print(f"source      {plan.source}: {plan.num_images:,} images, {len(plan.class_names)} classes")
-    if images.ignored:
-        print(f"ignored     {images.ignored:,} files that are no images")
     print(
         f"output      {out}: {plan.resolution} px, {plan.crop} crop, {plan.filter} filter,"
         f" {plan.num_shards} shards, {format_bytes(plan.disk_bytes)}",
@@ -84,7 +85,7 @@ def prepare_images(settings: Settings) -> Manifest:
         clean(out, plan)
         return read_manifest(out)
     with locked(out, "--out") if not is_remote(out) else contextlib.nullcontext():
-        return finish(out, plan, all_shards(images, plan, out, settings))
+        return finish(out, plan, all_shards(images, plan, out, settings), images.remarks)
 
 
 def all_shards(images: EncodedImages, plan: Plan, out: epath.Path, settings: Settings) -> list[ShardReport]:
@@ -120,8 +121,8 @@ def open_images(settings: Settings) -> EncodedImages:
         raise error.renamed(FLAGS.get(error.field, error.field)) from error
 
 
-def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
-    """Completes the data set: joins the reports of all shards into labels and manifest."""
+def finish(out: epath.Path, plan: Plan, reports: list[ShardReport], remarks: Iterable[str]) -> Manifest:
+    """Completes the data set: joins the reports of all shards, and remarks on the listing, into labels and manifest."""
     labels = np.asarray([label for report in reports for label in report.labels], np.int32)
     if not len(labels):
         raise InputError(f"none of the {plan.num_images:,} files of {plan.source} is a readable image: mend them.")
@@ -129,6 +130,7 @@ def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
     np.save(buffer, labels)
     write_atomic(out / LABELS, buffer.getvalue())
     digests = "".join(digest for report in reports for digest in report.digests)
+    conversions = sum((collections.Counter(report.conversions) for report in reports), collections.Counter())
     manifest = Manifest(
         class_names=plan.class_names,
         class_counts=tuple(np.bincount(labels, minlength=len(plan.class_names)).tolist()),
@@ -144,6 +146,7 @@ def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
         skipped=tuple(pair for report in reports for pair in report.skipped),
         enlarged=sum(report.enlarged for report in reports),
         shared_images=tuple(shared_images(plan.class_names, reports)),
+        notes=(*remarks, *conversion_remarks(conversions, f"of {len(labels):,} images, ")),
     )
     manifest.write(out)
     clean(out, plan)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.config import flat_fields
 from sagan_jax.data.overview import class_table
+from sagan_jax.data.remarks import remarks_of
 from sagan_jax.data.source import ImageSource, ImageStream, class_counts
 from sagan_jax.runtime.workdir import CLASSES_FILE, PARAMETERS_FILE, write_or_warn
 from sagan_jax.runtime.writer import RunWriter
@@ -47,7 +48,8 @@ def announce(
 
 
 def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[str]:
-    """Sentences on what `prepare` would save, and on what a stream cannot promise."""
+    """Sentences on the images, on what `prepare` would save, and on what a stream cannot promise."""
+    yield from remarks_of(source)
     kind, _, rest = config.data.source.partition(":")
     if kind in ("folder", "tfds"):
         given = rest if kind == "folder" else f"{config.data.source} --split={config.data.split}"
