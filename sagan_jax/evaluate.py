@@ -80,6 +80,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", help="of tfds data (that of the run, or train)")
     parser.add_argument("--data-dir", metavar="DIR", help="of tfds data")
     parser.add_argument(
+        "--image-key", metavar="FIELD", help="of tfds records with the image (that of the run, or image)"
+    )
+    parser.add_argument(
+        "--label-key", metavar="FIELD", help="of tfds records with the class (that of the run, or label)"
+    )
+    parser.add_argument(
         "--cache-dir", default="", metavar="DIR", help="for features of real images (~/.cache/sagan_jax)"
     )
     parser.add_argument("--batch-size", type=COUNT, default=64, metavar="N", help="images per call (64)")
@@ -207,13 +213,14 @@ def samples_subject(flags: argparse.Namespace) -> Subject:
 
 def compared_with(flags: argparse.Namespace) -> list[Any]:
     """Returns the flags that name what the images are compared with, and how."""
-    return [flags.real, flags.split, flags.data_dir, flags.real_images, flags.weights, flags.resize]
+    keys = [key for key in (flags.image_key, flags.label_key) if key is not None]
+    return [flags.real, flags.split, flags.data_dir, flags.real_images, flags.weights, flags.resize, *keys]
 
 
 def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> tuple[Extractor, Generated, Real]:
     """Returns the feature network, the generated images, and the real ones with their features."""
-    for flag, field in (("--split", "split"), ("--data-dir", "data_dir")):
-        value = getattr(flags, field)
+    for field in ("split", "data_dir", "image_key", "label_key"):
+        flag, value = f"--{field.replace('_', '-')}", getattr(flags, field)
         if value is None:
             continue
         if not subject.real.startswith("tfds:"):

@@ -38,6 +38,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--filter", choices=tuple(FILTERS), default="lanczos", help="antialiased resize; default %(default)s")
     add("--split", default="train", help="of a TFDS data set; default %(default)s")
     add("--data-dir", default="", metavar="DIR", help="where TFDS data lies; default $TFDS_DATA_DIR")
+    add("--image-key", default="image", metavar="FIELD", help="of TFDS records with the image; default %(default)s")
+    add(
+        "--label-key",
+        default="label",
+        metavar="FIELD",
+        help="of TFDS records with the class, or ''; default %(default)s",
+    )
     add("--on-error", choices=("stop", "skip"), default="stop", help="at a broken file; default %(default)s")
     add(
         "--max-skipped",
@@ -85,6 +92,8 @@ def prepare(flags: argparse.Namespace) -> None:
             flags.filter,
             flags.split,
             flags.data_dir,
+            flags.image_key,
+            flags.label_key,
             max_skipped,
             flags.workers,
         )

@@ -30,7 +30,12 @@ from sagan_jax.runtime.storage import (
     write_atomic,
 )
 
-FLAGS = {"data.source": "--source", "data.split": "--split"}  # by the fields of the config that mean the same
+FLAGS = {  # by the fields of the config that mean the same
+    "data.source": "--source",
+    "data.split": "--split",
+    "data.image_key": "--image-key",
+    "data.label_key": "--label-key",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Settings:
       sources: folders, zips, or one "tfds:NAME".
       out: folder for the data set.
       resolution, crop, filter: see `resize.square_rgb`.
-      split, data_dir: of TFDS data.
+      split, data_dir, image_key, label_key: of TFDS data.
       max_skipped: largest fraction of unreadable files to skip, or None to stop at the first.
       workers: number of processes.
     """
@@ -53,6 +58,8 @@ class Settings:
     filter: str
     split: str
     data_dir: str
+    image_key: str
+    label_key: str
     max_skipped: float | None
     workers: int
 
@@ -116,7 +123,7 @@ def open_images(settings: Settings) -> EncodedImages:
     from sagan_jax.data.tfds_source import TfdsImages
 
     try:
-        return TfdsImages(tfds_names[0], settings.split, settings.data_dir)
+        return TfdsImages(tfds_names[0], settings.split, settings.data_dir, settings.image_key, settings.label_key)
     except InputError as error:
         raise error.renamed(FLAGS.get(error.field, error.field)) from error
 

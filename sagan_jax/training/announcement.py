@@ -53,7 +53,7 @@ def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[s
     kind, _, rest = config.data.source.partition(":")
     if kind in ("folder", "tfds"):
         given = rest if kind == "folder" else f"{config.data.source} --split={config.data.split}"
-        given += f" --data-dir={config.data.data_dir}" if kind == "tfds" and config.data.data_dir else ""
+        given += "".join(f" {flag}" for flag in _tfds_flags(config)) if kind == "tfds" else ""
         command = f"python -m sagan_jax.prepare --source={given} --out=DIR --resolution={config.data.resolution}"
         yield (
             f"images are decoded and resized while they are read{_decoding_speed(source)}; {command} does it once,"
@@ -64,6 +64,16 @@ def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[s
             "TFRecord data is a stream: a resumed run goes on with the images that would have followed only on the"
             " same number of processes and version of TensorFlow; prepared data has no such limit"
         )
+
+
+def _tfds_flags(config: ConfigDict) -> list[str]:
+    """Returns the flags of `prepare` for fields that do not have their default."""
+    fields = {"data_dir": "", "image_key": "image", "label_key": "label"}
+    return [
+        f"--{field.replace('_', '-')}={config.data[field]}"
+        for field, usual in fields.items()
+        if config.data[field] != usual
+    ]
 
 
 def _decoding_speed(source: ImageSource | ImageStream) -> str:
