@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from sagan_jax.data.cifar import CifarImages, is_archive, open_cifar
 from sagan_jax.data.encoded import Decoded, EncodedImage
 from sagan_jax.data.layout import folder_contents, wrapping_folder
 from sagan_jax.data.listing import CLASS_FILE, LABEL_FILE, is_hidden, is_image, plain_path
@@ -91,18 +92,29 @@ class ImageFiles:
         return container.read(wrapper + name)
 
 
-def open_files(path: str, resolution: int) -> Decoded:
-    """Opens a folder or zip archive as an `ImageSource` that decodes images when they are loaded.
+def open_listing(paths: Sequence[str]) -> ImageFiles | CifarImages:
+    """Opens what `paths` name: image files, see `ImageFiles`, or a single CIFAR, see `open_cifar`.
 
     Raises:
-      InputError: see `ImageFiles`.
+      InputError: see there.
+    """
+    cifar = open_cifar(paths[0]) if len(paths) == 1 else None
+    return cifar or ImageFiles(paths)
+
+
+def open_files(path: str, resolution: int) -> Decoded:
+    """Opens a folder or archive as an `ImageSource` that decodes images when they are loaded.
+
+    Raises:
+      InputError: see `open_listing`.
     """
     try:
-        files = ImageFiles([path])
+        files = open_listing([path])
     except InputError as error:
         raise InputError(f": {error}", field="data.source", value=f"folder:{path}") from error
     # Names, classes and sizes, not the path or contents: reading all files at every start would take too long.
-    identity = hashlib.sha256(f"{files.identity()} {files.sizes()}".encode()).hexdigest()[:12]
+    sizes = files.sizes() if isinstance(files, ImageFiles) else ""
+    identity = hashlib.sha256(f"{files.identity()} {sizes}".encode()).hexdigest()[:12]
     name = f"folder:{identity}"
     return Decoded(len(files), files.file, resolution, name, files.class_names, files.labels, files.remarks)
 
@@ -210,6 +222,8 @@ def _walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
 def _open_container(path: epath.Path) -> _Folder | _Zip:
     if path.is_dir():
         return _Folder(path)
+    if is_archive(path):
+        raise InputError(f"{path} is a tar archive but not that of CIFAR: unpack it and give the folder.")
     if path.exists():
         return _Zip(path)
     raise InputError(f"there is no folder or zip archive {path}: give one of images, with a subfolder per class.")

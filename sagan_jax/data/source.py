@@ -135,7 +135,7 @@ def open_source(config: ConfigDict) -> ImageSource | ImageStream:
                 field="data.source",
                 value=data.source,
                 remedy="it must be digits, prepared:DIR (made by python -m sagan_jax.prepare), folder:PATH (a folder or"
-                " zip) or tfds:NAME (such as tfds:cifar10)",
+                " zip, or CIFAR's archive) or tfds:NAME (such as tfds:cifar10)",
             )
 
 

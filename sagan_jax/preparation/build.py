@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from sagan_jax.data.encoded import EncodedImages
-from sagan_jax.data.files import ImageFiles
+from sagan_jax.data.files import open_listing
 from sagan_jax.data.manifest import LABELS, MANIFEST, UNFINISHED, Manifest, read_manifest
 from sagan_jax.data.remarks import conversion_remarks
 from sagan_jax.errors import InputError
@@ -114,7 +114,7 @@ def open_images(settings: Settings) -> EncodedImages:
     tfds_names = [source.removeprefix("tfds:") for source in settings.sources if source.startswith("tfds:")]
     if not tfds_names:
         try:
-            return ImageFiles([source.removeprefix("folder:") for source in settings.sources])
+            return open_listing([source.removeprefix("folder:") for source in settings.sources])
         except InputError as error:
             raise InputError(f": {error}", field="--source") from error
     if len(settings.sources) > 1:
