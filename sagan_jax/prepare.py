@@ -26,7 +26,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = program_parser("prepare", __doc__)
     add = parser.add_argument
     add("--source", action="append", metavar="IMAGES", help="folder or zip with a subfolder per class, with StyleGAN's"
-        " dataset.json, or with images only; cifar-10-python.tar.gz; or tfds:NAME. May be repeated, or have a * in its name")  # fmt: skip
+        " dataset.json, or with images only; cifar-10-python.tar.gz; or tfds:NAME. May be repeated, or have a * in its"
+        " name")  # fmt: skip
     add("--out", metavar="DIR", help="new folder for the data set, here or gs://")
     add("--resolution", type=int, choices=RESOLUTIONS, metavar="N", help="side of the images: 16, 32, ..., 512")
     add(
@@ -51,7 +52,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         type=_fraction,
         default=0.01,
         metavar="F",
-        help="most broken files to skip; default %(default)s",
+        help="most broken files to skip, as a fraction; default %(default)s; one may be, unless it is 0",
     )
     add(
         "--workers",

@@ -47,7 +47,7 @@ class Settings:
       out: folder for the data set.
       resolution, crop, filter: see `resize.square_rgb`.
       split, data_dir, image_key, label_key: of TFDS data.
-      max_skipped: largest fraction of unreadable files to skip, or None to stop at the first.
+      max_skipped: largest fraction of unreadable files to skip (see `allowed_skips`), or None to stop at the first.
       workers: number of processes.
     """
 
