@@ -5,6 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
+from sagan_jax.data.overview import class_examples, class_overview
 from sagan_jax.data.source import open_source
 from sagan_jax.data.tfds_features import check_image, class_names_of
 from sagan_jax.data.tfds_source import TfdsImages
@@ -85,6 +86,31 @@ def test_fields_of_other_names_are_read(flowers):
     assert unlabelled.load(np.arange(12))[1].tolist() == [0] * 12
     assert unlabelled.remarks == ("the records of tfds:flowers have kind, photo, none of them read as a class",)
     assert len({source.name, unlabelled.name}) == 2
+
+
+@pytest.mark.parametrize("sample", [4, 1024])
+def test_classes_and_real_images_are_shown_of_a_sample(flowers, monkeypatch, sample):
+    monkeypatch.setattr("sagan_jax.data.encoded.SAMPLE", sample)
+    source = opened(flowers)
+    table = class_overview(source)
+    if sample < 12:
+        assert table.pop(0) == "of 4 of the 12 images, which do not list their labels"
+    counts = [int(line.split()[2]) for line in table[1:]]
+    assert counts == [6, 6] if sample > 12 else sum(counts) == 4
+    for label, count, row in zip((0, 1), counts, class_examples(source, (0, 1), 3), strict=True):
+        greys = row[:, 8, 8, 0]
+        assert len(np.unique(greys)) == (min(3, count) or 1)
+        assert set(greys // 20 % 2) == {label} if count else set(greys) == {128}
+
+
+def test_a_stream_has_a_sample_too(imagenet):
+    source = opened(imagenet, "imagenet2012", image_key="image", label_key="label")
+    table = class_overview(source)
+    assert len(table) == 1001
+    assert [int(line.split()[0]) for line in table[1:] if line.split()[2] == "1"] == list(range(0, 1000, 90))
+    shown, missing = class_examples(source, [90, 5], 2)
+    assert shown.std() > 3
+    assert (missing == 128).all()
 
 
 # What is asked for, and what is said.

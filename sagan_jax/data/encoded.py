@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import PIL
@@ -15,6 +15,8 @@ from sagan_jax.data.color import VERSION
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
+
+SAMPLE = 1024  # images, encoded; of ImageNet 100 MB
 
 
 class EncodedImage(NamedTuple):
@@ -54,6 +56,20 @@ class EncodedImages(Protocol):
         """Returns a text that changes if the listing of images and labels does."""
 
 
+@runtime_checkable
+class Sampled(Protocol):
+    """A data set that can show some of its images with their labels, though it does not list all.
+
+    Attributes:
+      resolution: side in pixels of the decoded images.
+    """
+
+    resolution: int
+
+    def sample(self) -> Sequence[EncodedImage]:
+        """Returns up to SAMPLE images, always the same; their labels are found without decoding the images."""
+
+
 @dataclasses.dataclass(eq=False)
 class Decoded(ImageSource):
     """An `ImageSource` that decodes, crops and resizes encoded images each time they are loaded.
@@ -82,6 +98,11 @@ class Decoded(ImageSource):
         files = [self.file(int(index)) for index in indices]
         images = np.stack([decode(file, self.resolution) for file in files])
         return images, np.asarray([file.label for file in files], np.int32)
+
+    def sample(self) -> Sequence[EncodedImage]:
+        """See `Sampled.sample`."""
+        indices = np.unique(np.linspace(0, len(self) - 1, SAMPLE).round().astype(int))
+        return [self.file(int(index)) for index in indices]
 
     def content_hash(self) -> str:
         """See `ImageSource.content_hash`. Hashes the encoded files and what else their pixels depend on."""

@@ -7,13 +7,14 @@ encoded, so both kinds share decoder, crop and resize with image files.
 import collections
 import concurrent.futures
 import contextlib
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from sagan_jax.data.encoded import Decoded, EncodedImage, decode
+from sagan_jax.data.encoded import SAMPLE, Decoded, EncodedImage, decode
 from sagan_jax.data.tfds_builder import open_builder, source_error
 from sagan_jax.data.tfds_features import IMAGE_KEY, LABEL_KEY, check_image, class_names_of
 from sagan_jax.errors import InputError
@@ -145,6 +146,12 @@ class TfdsStream:
     def read(self, seed: int, first_image: int, threads: int, ahead: int) -> Iterator[tuple[np.ndarray, int]]:
         """See `ImageStream.read`."""
         return _map_stream(self._load, self._records(seed, first_image), threads, ahead)
+
+    def sample(self) -> Sequence[EncodedImage]:
+        """See `Sampled.sample`: the first ones in the order of the files, which TFDS shuffles when it writes them."""
+        with self.images.damage_named():
+            records = list(itertools.islice(self.images.records(self.images.split), SAMPLE))
+        return [self.images.encoded(record, position) for position, record in enumerate(records)]
 
     def _load(self, record: dict[str, Any]) -> tuple[np.ndarray, int]:
         file = self.images.encoded(record, "of a stream")

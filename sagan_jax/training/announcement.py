@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.config import flat_fields
-from sagan_jax.data.overview import class_table
+from sagan_jax.data.overview import class_overview
 from sagan_jax.data.remarks import remarks_of
-from sagan_jax.data.source import ImageSource, ImageStream, class_counts
+from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.runtime.workdir import CLASSES_FILE, PARAMETERS_FILE, write_or_warn
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.state import TrainState
@@ -27,11 +27,9 @@ def announce(
     for field, value in flat_fields(config).items():
         print(f"config.{field} = {value!r}")
     print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}")
-    counts = class_counts(source)
-    if counts is not None:
-        write_or_warn(
-            writer.workdir / CLASSES_FILE, ("\n".join(class_table(source.class_names, counts)) + "\n").encode()
-        )
+    table = class_overview(source)
+    if table is not None:
+        write_or_warn(writer.workdir / CLASSES_FILE, ("\n".join(table) + "\n").encode())
     for remark in remarks(config, source):
         print(f"note: {remark}")
     listing = writer.workdir / PARAMETERS_FILE
