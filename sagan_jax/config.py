@@ -18,7 +18,7 @@ def default_config() -> ConfigDict:
     config.seed = 0  # every random number and the data order follow from this and the step
 
     config.data = data = ConfigDict()
-    data.source = "tfds:imagenet2012"  # "prepared:DIR", "folder:PATH" (or a zip), "tfds:NAME" or "digits"
+    data.source = "tfds:imagenet2012"  # "prepared:DIR", "folder:PATH" (or zip, or CIFAR), "tfds:NAME" or "digits"
     data.split = "train"  # split of a TFDS data set
     data.image_key = "image"  # field of TFDS records with the image
     data.label_key = "label"  # field of TFDS records with the class; empty: images without classes

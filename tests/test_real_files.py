@@ -64,7 +64,7 @@ REMARKS = {
     "nothing": (["a/1.png", "b/2.jfif", "classes.json"], []),
     "other files": (
         ["a/1.png", "b/2.png", "b/x.txt", "b/y.cr2", "z.txt"],
-        ["left out: 3 files in no known image format: 2 .txt, 1 .cr2"],
+        ["left out: 3 files not read: 2 .txt, 1 .cr2"],
     ),
     "hidden folder": (
         ["a/1.png", "b/2.png", "b/.ipynb_checkpoints/2.png", "._a.png", "__MACOSX/a/._1.png", ".DS_Store"],
@@ -95,7 +95,7 @@ ZIPS = {
     "twice in two spellings": ([f"{NFC}/1.png", f"{NFD}/1.png"], f"has two files of the name {NFC}/1.png"),
     "upwards": (["a/../../1.png"], "names that are no relative paths"),
     "only hidden": ([".cache/1.png"], "has no image, but 1 hidden image, such as .cache/1.png"),
-    "only others": (["a/1.mov", "b/2.mov"], "has no image, but 2 files in no known image format: 2 .mov"),
+    "only others": (["a/1.mov", "b/2.mov"], "has no image, but 2 files not read: 2 .mov"),
 }  # fmt: skip
 
 
@@ -230,7 +230,7 @@ def test_conversions_are_counted_before_training_and_when_prepared(tmp_path, cap
     before_training = list(remarks_of(open_source(config_for(f"folder:{tmp_path / 'in'}", 0))))
     for told, which in ((notes, "of 4 images, "), (before_training, "of 4 images looked at, ")):
         assert len(told) == 3
-        assert told[0] == "left out: 1 file in no known image format: 1 .txt"
+        assert told[0] == "left out: 1 file not read: 1 .txt"
         assert told[1].startswith(f"{which}1 with a colour profile other than sRGB")
         assert told[2].startswith(f"{which}3 of 16 bits, none with a value above 4,095 of 65,535")
     assert all(f"note: {note}" in shown for note in notes)

@@ -56,7 +56,7 @@ def test_folder_has_a_class_per_subfolder(image_folder):
     assert images.shape == (4, 16, 16, 3)
     assert images[0, 8, 8].argmax() == 2
     assert images[3, 8, 8].argmax() == 0
-    assert ImageFiles([str(image_folder)]).remarks == ("left out: 1 file in no known image format: 1 .txt",)
+    assert ImageFiles([str(image_folder)]).remarks == ("left out: 1 file not read: 1 .txt",)
 
 
 def zipped(folder, path, wrapper="", keep=lambda name: True):

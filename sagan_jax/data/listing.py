@@ -37,7 +37,7 @@ def left_out(names: Sequence[str]) -> Iterator[str]:
     described = (LABEL_FILE, CLASS_FILE)
     others = [n for n in names if not (n.endswith("/") or is_hidden(n) or n in described or has_image_suffix(n))]
     if others:
-        yield f"{_files(others, 'file')} in no known image format: {counted_suffixes(others)}"
+        yield f"{_files(others, 'file')} not read: {counted_suffixes(others)}"
     hidden = sorted(name for name in names if has_image_suffix(name) and is_hidden(name) and not _of_macos(name))
     if hidden:
         yield f"{_files(hidden, 'hidden image')}, such as {hidden[0]}"
