@@ -228,6 +228,7 @@ def test_conversions_are_counted_before_training_and_when_prepared(tmp_path, cap
     assert run(source=tmp_path / "in", out=tmp_path / "out") == 0
     shown, notes = capsys.readouterr().out, read_manifest(tmp_path / "out").notes
     before_training = list(remarks_of(open_source(config_for(f"folder:{tmp_path / 'in'}", 0))))
+    assert list(remarks_of(open_source(config_for(f"prepared:{tmp_path / 'out'}", 0)))) == list(notes)
     for told, which in ((notes, "of 4 images, "), (before_training, "of 4 images looked at, ")):
         assert len(told) == 3
         assert told[0] == "left out: 1 file not read: 1 .txt"
