@@ -18,8 +18,10 @@ def default_config() -> ConfigDict:
     config.seed = 0  # every random number and the data order follow from this and the step
 
     config.data = data = ConfigDict()
-    data.source = "tfds:imagenet2012"  # "prepared:DIR", "folder:PATH" (or a zip), "tfds:NAME" or "digits"
+    data.source = "tfds:imagenet2012"  # "prepared:DIR", "folder:PATH" (or zip, or CIFAR), "tfds:NAME" or "digits"
     data.split = "train"  # split of a TFDS data set
+    data.image_key = "image"  # field of TFDS records with the image
+    data.label_key = "label"  # field of TFDS records with the class; empty: images without classes
     data.data_dir = ""  # where TFDS data lies, here or gs://; empty: $TFDS_DATA_DIR or ~/tensorflow_datasets
     data.cache_dir = ""  # where prepared data in a bucket is copied to; empty: ~/.cache/sagan_jax
     data.resolution = 128  # side of the square images in pixels: 16, 32, ..., 512

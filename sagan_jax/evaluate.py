@@ -26,6 +26,7 @@ from sagan_jax.cli import (
     whole_number,
 )
 from sagan_jax.config import default_config
+from sagan_jax.data.remarks import remarks_of
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.evaluation.comparison import (
@@ -78,6 +79,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--split", help="of tfds data (that of the run, or train)")
     parser.add_argument("--data-dir", metavar="DIR", help="of tfds data")
+    parser.add_argument(
+        "--image-key", metavar="FIELD", help="of tfds records with the image (that of the run, or image)"
+    )
+    parser.add_argument(
+        "--label-key", metavar="FIELD", help="of tfds records with the class (that of the run, or label)"
+    )
     parser.add_argument(
         "--cache-dir", default="", metavar="DIR", help="for features of real images (~/.cache/sagan_jax)"
     )
@@ -195,6 +202,7 @@ def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
 def samples_subject(flags: argparse.Namespace) -> Subject:
     """Returns the images that any tool has made as what is scored."""
     samples = open_samples(flags.fake)
+    print_remarks(samples)
     data = default_config().data
     data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
     name = result_name(flags.features, compared_with(flags))
@@ -205,13 +213,14 @@ def samples_subject(flags: argparse.Namespace) -> Subject:
 
 def compared_with(flags: argparse.Namespace) -> list[Any]:
     """Returns the flags that name what the images are compared with, and how."""
-    return [flags.real, flags.split, flags.data_dir, flags.real_images, flags.weights, flags.resize]
+    keys = [key for key in (flags.image_key, flags.label_key) if key is not None]
+    return [flags.real, flags.split, flags.data_dir, flags.real_images, flags.weights, flags.resize, *keys]
 
 
 def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> tuple[Extractor, Generated, Real]:
     """Returns the feature network, the generated images, and the real ones with their features."""
-    for flag, field in (("--split", "split"), ("--data-dir", "data_dir")):
-        value = getattr(flags, field)
+    for field in ("split", "data_dir", "image_key", "label_key"):
+        flag, value = f"--{field.replace('_', '-')}", getattr(flags, field)
         if value is None:
             continue
         if not subject.real.startswith("tfds:"):
@@ -226,8 +235,15 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
     if statistics:
         return extractor, generated, Real(None, statistics, {"statistics": subject.real, "sha256": sha256_of(path)})
     assert source is not None
+    print_remarks(source)
     real = real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)
     return extractor, generated, real
+
+
+def print_remarks(source: ImageSource) -> None:
+    """Prints what a person should know of the images of a folder or an archive."""
+    for remark in remarks_of(source):
+        print(f"note: {source.name}: {remark}", flush=True)
 
 
 if __name__ == "__main__":

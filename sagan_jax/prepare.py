@@ -26,7 +26,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = program_parser("prepare", __doc__)
     add = parser.add_argument
     add("--source", action="append", metavar="IMAGES", help="folder or zip with a subfolder per class, with StyleGAN's"
-        " dataset.json, or with images only; or tfds:NAME. May be repeated, or have a * in its name")  # fmt: skip
+        " dataset.json, or with images only; cifar-10-python.tar.gz; or tfds:NAME. May be repeated, or have a * in its"
+        " name")  # fmt: skip
     add("--out", metavar="DIR", help="new folder for the data set, here or gs://")
     add("--resolution", type=int, choices=RESOLUTIONS, metavar="N", help="side of the images: 16, 32, ..., 512")
     add(
@@ -38,13 +39,20 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--filter", choices=tuple(FILTERS), default="lanczos", help="antialiased resize; default %(default)s")
     add("--split", default="train", help="of a TFDS data set; default %(default)s")
     add("--data-dir", default="", metavar="DIR", help="where TFDS data lies; default $TFDS_DATA_DIR")
+    add("--image-key", default="image", metavar="FIELD", help="of TFDS records with the image; default %(default)s")
+    add(
+        "--label-key",
+        default="label",
+        metavar="FIELD",
+        help="of TFDS records with the class, or ''; default %(default)s",
+    )
     add("--on-error", choices=("stop", "skip"), default="stop", help="at a broken file; default %(default)s")
     add(
         "--max-skipped",
         type=_fraction,
         default=0.01,
         metavar="F",
-        help="most broken files to skip; default %(default)s",
+        help="most broken files to skip, as a fraction; default %(default)s; one may be, unless it is 0",
     )
     add(
         "--workers",
@@ -85,6 +93,8 @@ def prepare(flags: argparse.Namespace) -> None:
             flags.filter,
             flags.split,
             flags.data_dir,
+            flags.image_key,
+            flags.label_key,
             max_skipped,
             flags.workers,
         )

@@ -407,6 +407,42 @@ def test_numbered_classes_stand_for_named_ones():
         samples(three, named, 8)
 
 
+# Names of the folders of generated images (or None for an .npz with labels 0, 1), those of real classes, and the real
+# labels of the generated images or what is said.
+MATCHES = {
+    "names": (("cat", "dog"), ("ant", "cat", "dog"), [1, 2]),
+    "accents spelled in two ways": (("cafe\u0301", "the"), ("caf\u00e9", "the"), [0, 1]),
+    "numbers of classes": (("0", "1"), ("cat", "dog"), [0, 1]),
+    "numbers of folders": (("2", "10"), ("0", "10", "2"), [2, 1]),
+    "leading zeros": (("1", "10"), ("00", "01", "10"), [1, 2]),
+    "labels and named classes": (None, ("cat", "dog"), [0, 1]),
+    "labels and numbered folders": (None, ("1", "10", "0"), [2, 0]),
+    "labels and folders from 1 on": (None, ("1", "2"), "of the class 0, which the real ones lack .1, 2."),
+    "labels and either": (None, ("1", "cat", "dog"), "may be numbers or names of the real classes .1, cat, dog."),
+    "labels and a number twice": (None, ("0", "00", "1"), "may be numbers or names"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MATCHES)
+def test_classes_are_matched_as_a_person_would(tmp_path, case):
+    names, real_names, expected = MATCHES[case]
+    images, labels = np.zeros((2, 8, 8, 3), np.uint8), np.arange(2, dtype=np.int32)
+    if names is None:
+        np.savez(tmp_path / "fake.npz", images=images + labels[:, None, None, None].astype(np.uint8), labels=labels)
+        fake = open_samples(str(tmp_path / "fake.npz"))
+    else:
+        fake = ArrayImages("fake", images + labels[:, None, None, None].astype(np.uint8), labels, names)
+    real = ArrayImages("real", np.repeat(images, 2, 0), np.arange(4, dtype=np.int32) % len(real_names), real_names)
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected):
+            samples(fake, real, 8)
+        return
+    images, labels = next(samples(fake, real, 8).batches())
+    assert {int(image[0, 0, 0]): int(label) for image, label in zip(images, labels, strict=True)} == dict(
+        enumerate(expected)
+    )
+
+
 def test_labels_of_archives_are_numbers_unless_they_carry_names(tmp_path):
     """Sorted as text, the folders 0 to 11 have other labels than their names say."""
     folders = sorted(map(str, range(12)))
@@ -426,7 +462,7 @@ def test_labels_of_archives_are_numbers_unless_they_carry_names(tmp_path):
         images, labels = next(samples(open_samples(str(tmp_path / "fake.npz")), real, 8).batches())
         return {int(image[0, 0, 0]): int(label) for image, label in zip(images, labels, strict=True)}
 
-    assert labels_of() == {2: 2, 11: 11}
+    assert labels_of() == {2: 4, 11: 3}  # the folders 2 and 11
     assert labels_of(class_names=np.array([str(label) for label in range(12)])) == {2: 4, 11: 3}
     # Names that no image has need not be real ones.
     assert labels_of(class_names=np.array(["cat", "dog", "7", *"defghijk", "0"])) == {2: 9, 11: 0}

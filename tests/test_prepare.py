@@ -17,6 +17,7 @@ from sagan_jax.data.prepared import open_prepared
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.data.source import open_source
 from sagan_jax.errors import InputError
+from sagan_jax.preparation.workers import allowed_skips
 
 SIDE = 24  # of the source images
 ORANGE = (240, 120, 40)
@@ -205,6 +206,13 @@ def test_broken_files_stop_or_are_skipped_and_counted(tmp_path, capsys):
     manifest = read_manifest(tmp_path / "out")
     assert manifest.class_counts == (9, 9)
     assert [name.rpartition("images/")[2] for name, _ in manifest.skipped] == ["cat/1.png", "dog/7.png"]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "images", "allowed"), [(0.01, 3, 1), (0.01, 100, 1), (0.01, 299, 2), (0.29, 100, 29), (0, 50, 0)]
+)
+def test_one_broken_file_of_a_small_data_set_may_be_skipped(fraction, images, allowed):
+    assert allowed_skips(fraction, images) == allowed
 
 
 def test_files_mended_after_an_interrupted_run_are_taken_in(tmp_path):

@@ -4,16 +4,19 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import PIL
 from PIL import Image, UnidentifiedImageError
 
+from sagan_jax.data.color import VERSION
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
+
+SAMPLE = 1024  # images, encoded; of ImageNet 100 MB
 
 
 class EncodedImage(NamedTuple):
@@ -36,12 +39,12 @@ class EncodedImages(Protocol):
     Attributes:
       name: for messages.
       class_names: one per label, in label order; `ONE_CLASS` for images without classes.
-      ignored: number of files beside the images that are not images.
+      remarks: sentences on what was left out, and on labels that may be meant otherwise.
     """
 
     name: str
     class_names: tuple[str, ...]
-    ignored: int
+    remarks: tuple[str, ...]
 
     def __len__(self) -> int:
         """Returns the number of images."""
@@ -53,6 +56,20 @@ class EncodedImages(Protocol):
         """Returns a text that changes if the listing of images and labels does."""
 
 
+@runtime_checkable
+class Sampled(Protocol):
+    """A data set that can show some of its images with their labels, though it does not list all.
+
+    Attributes:
+      resolution: side in pixels of the decoded images.
+    """
+
+    resolution: int
+
+    def sample(self) -> Sequence[EncodedImage]:
+        """Returns up to SAMPLE images, always the same; their labels are found without decoding the images."""
+
+
 @dataclasses.dataclass(eq=False)
 class Decoded(ImageSource):
     """An `ImageSource` that decodes, crops and resizes encoded images each time they are loaded.
@@ -62,6 +79,7 @@ class Decoded(ImageSource):
       file: returns the encoded image at an index.
       resolution: side in pixels of the decoded images.
       name, class_names, labels: see `ImageSource`.
+      remarks: see `EncodedImages`.
     """
 
     num_images: int
@@ -70,6 +88,7 @@ class Decoded(ImageSource):
     name: str
     class_names: tuple[str, ...]
     labels: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.num_images
@@ -80,9 +99,15 @@ class Decoded(ImageSource):
         images = np.stack([decode(file, self.resolution) for file in files])
         return images, np.asarray([file.label for file in files], np.int32)
 
+    def sample(self) -> Sequence[EncodedImage]:
+        """See `Sampled.sample`."""
+        indices = np.unique(np.linspace(0, len(self) - 1, SAMPLE).round().astype(int))
+        return [self.file(int(index)) for index in indices]
+
     def content_hash(self) -> str:
         """See `ImageSource.content_hash`. Hashes the encoded files and what else their pixels depend on."""
-        digest = hashlib.sha256(f"{self.resolution} {PIL.__version__} {self.class_names}".encode(errors="replace"))
+        rules = f"{self.resolution} {PIL.__version__} {VERSION} {self.class_names}"
+        digest = hashlib.sha256(rules.encode(errors="replace"))
         for index in range(len(self)):
             file = self.file(index)
             digest.update(f"{file.label} ".encode() + hashlib.sha256(file.read()).digest())

@@ -5,14 +5,17 @@ import functools
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from etils import epath
 
+from sagan_jax.data.cifar import CifarImages, is_archive, open_cifar
 from sagan_jax.data.encoded import Decoded, EncodedImage
-from sagan_jax.data.layout import CLASS_FILE, LABEL_FILE, folder_contents, is_image, wrapping_folder
+from sagan_jax.data.layout import folder_contents, wrapping_folder
+from sagan_jax.data.listing import CLASS_FILE, LABEL_FILE, is_hidden, is_image, plain_path
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import is_remote
 
@@ -29,7 +32,7 @@ class ImageFiles:
       labels: [N] int32.
 
     Raises:
-      InputError: a path is missing or the classes are ambiguous, see `folder_contents`.
+      InputError: a path is missing, two files have one name, or the classes are ambiguous, see `folder_contents`.
     """
 
     def __init__(self, paths: Sequence[str]):
@@ -46,7 +49,7 @@ class ImageFiles:
                     raise InputError(f"{name} is in both {both}: give each image once.")
         described = [self._root_file(name, part_of) for name in (LABEL_FILE, CLASS_FILE)]
         layout = folder_contents(self.name, list(part_of), *described)
-        self.class_names, self.ignored = layout.class_names, layout.ignored
+        self.class_names, self.remarks = layout.class_names, layout.remarks
         self.labels = np.asarray(layout.labels, np.int32)
         self._names = layout.names
         self._parts = [part_of[name] for name in layout.names]
@@ -89,65 +92,92 @@ class ImageFiles:
         return container.read(wrapper + name)
 
 
-def open_files(path: str, resolution: int) -> Decoded:
-    """Opens a folder or zip archive as an `ImageSource` that decodes images when they are loaded.
+def open_listing(paths: Sequence[str]) -> ImageFiles | CifarImages:
+    """Opens what `paths` name: image files, see `ImageFiles`, or a single CIFAR, see `open_cifar`.
 
     Raises:
-      InputError: see `ImageFiles`.
+      InputError: see there.
+    """
+    cifar = open_cifar(paths[0]) if len(paths) == 1 else None
+    return cifar or ImageFiles(paths)
+
+
+def open_files(path: str, resolution: int) -> Decoded:
+    """Opens a folder or archive as an `ImageSource` that decodes images when they are loaded.
+
+    Raises:
+      InputError: see `open_listing`.
     """
     try:
-        files = ImageFiles([path])
+        files = open_listing([path])
     except InputError as error:
         raise InputError(f": {error}", field="data.source", value=f"folder:{path}") from error
     # Names, classes and sizes, not the path or contents: reading all files at every start would take too long.
-    identity = hashlib.sha256(f"{files.identity()} {files.sizes()}".encode()).hexdigest()[:12]
-    return Decoded(len(files), files.file, resolution, f"folder:{identity}", files.class_names, files.labels)
+    sizes = files.sizes() if isinstance(files, ImageFiles) else ""
+    identity = hashlib.sha256(f"{files.identity()} {sizes}".encode()).hexdigest()[:12]
+    name = f"folder:{identity}"
+    return Decoded(len(files), files.file, resolution, name, files.class_names, files.labels, files.remarks)
 
 
-class _Folder:
-    def __init__(self, path: epath.Path):
+class _Container:
+    """Files with their `plain_path` for a name."""
+
+    def __init__(self, path: epath.Path, stored: Iterable[str]):
         self.path = path
+        self._names: list[str] = []
+        self._stored: dict[str, str] = {}  # by name, where it differs
+        seen = set()
+        for original in stored:
+            name = plain_path(original)
+            if name in seen and not name.endswith("/") and not is_hidden(name):
+                raise InputError(f"{path} has two files of the name {name}: rename or remove one.")
+            if name and name not in seen:
+                seen.add(name)
+                self._names.append(name)
+            if name != original:
+                self._stored[name] = original
 
     def names(self) -> list[str]:
         """Returns the relative paths, with "/", of all files and folders below; those of folders end with "/"."""
-        root, found = os.fspath(self.path).rstrip("/"), []
-        # The walk over a bucket may yield paths without the scheme.
-        prefix = root.partition("://")[2] if is_remote(root) else root
-        for folder, folders, files in self.path.walk() if is_remote(root) else _walk(root):
-            below = os.fspath(folder).partition(prefix)[2].lstrip("/")
-            below = f"{below}/" if below else ""
-            found += [below + name for name in files] + [f"{below}{name}/" for name in folders]
-        return found
+        return self._names
+
+    def stored(self, name: str) -> str:
+        """Returns the name as it is on the disk or in the archive."""
+        return self._stored.get(name, name)
+
+
+class _Folder(_Container):
+    def __init__(self, path: epath.Path):
+        super().__init__(path, _below(path))
 
     def size(self, name: str) -> int:
-        path = self.path / name
+        path = self.path / self.stored(name)
         return path.stat().length if not is_remote(path) and path.exists() else -1
 
     def read(self, name: str) -> bytes:
-        path = self.path / name
+        path = self.path / self.stored(name)
         if not is_remote(path) and not os.path.isfile(path):
             raise OSError("no regular file")  # a pipe would block for ever
         return path.read_bytes()
 
 
-class _Zip:
+class _Zip(_Container):
     def __init__(self, path: epath.Path):
         self.path = path
+        names = self._archive.namelist()
         encrypted = [entry.filename for entry in self._archive.infolist() if entry.flag_bits & 1]
-        strange = [name for name in self.names() if "\\" in name or name.startswith("/")]
+        strange = [name for name in names if "\\" in name or name.startswith("/") or ".." in name.split("/")]
         if strange:
             raise InputError(f"{path} has names that are no relative paths (such as {strange[0]!r}): pack it again.")
         if encrypted:
             raise InputError(f"{path} is encrypted (such as {encrypted[0]}): unpack it and give the folder.")
-
-    def names(self) -> list[str]:
-        return self._archive.namelist()
+        super().__init__(path, names)
 
     def size(self, name: str) -> int:
-        return self._archive.getinfo(name).file_size
+        return self._archive.getinfo(self.stored(name)).file_size
 
     def read(self, name: str) -> bytes:
-        return self._archive.read(name)
+        return self._archive.read(self.stored(name))
 
     @functools.cached_property
     def _archive(self) -> zipfile.ZipFile:
@@ -159,8 +189,20 @@ class _Zip:
                 f"{self.path} is not a zip archive that can be read ({error}): copy or pack it again."
             ) from error
 
-    def __getstate__(self) -> dict[str, epath.Path]:
-        return {"path": self.path}  # an open file cannot be pickled
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_archive"}  # an open file
+
+
+def _below(path: epath.Path) -> Iterator[str]:
+    """Yields the relative paths, with "/", of all files and folders below; those of folders end with "/"."""
+    root = os.fspath(path).rstrip("/")
+    # The walk over a bucket may yield paths without the scheme.
+    prefix = root.partition("://")[2] if is_remote(root) else root
+    for folder, folders, files in path.walk() if is_remote(root) else _walk(root):
+        below = os.fspath(folder).partition(prefix)[2].lstrip("/")
+        below = f"{below}/" if below else ""
+        yield from (below + name for name in files)
+        yield from (f"{below}{name}/" for name in folders)
 
 
 def _walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -180,6 +222,8 @@ def _walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
 def _open_container(path: epath.Path) -> _Folder | _Zip:
     if path.is_dir():
         return _Folder(path)
+    if is_archive(path):
+        raise InputError(f"{path} is a tar archive but not that of CIFAR: unpack it and give the folder.")
     if path.exists():
         return _Zip(path)
     raise InputError(f"there is no folder or zip archive {path}: give one of images, with a subfolder per class.")

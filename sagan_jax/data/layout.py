@@ -2,17 +2,17 @@
 
 import collections
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from sagan_jax.data.formats import COMMON
+from sagan_jax.data.listing import CLASS_FILE, LABEL_FILE, is_hidden, is_image, left_out, plain_path
 from sagan_jax.data.source import ONE_CLASS
 from sagan_jax.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-LABEL_FILE = "dataset.json"  # StyleGAN's: {"labels": [["folder/image.png", 3], ...]}
-CLASS_FILE = "classes.json"  # {"folder or label": "name to show", ...}
 SPLITS = {"train", "training", "val", "valid", "validation", "test"}
+INDEX_DIGITS = 4  # folders with names of so many digits or more rather number files than classes
 
 
 class FolderContents(NamedTuple):
@@ -21,13 +21,13 @@ class FolderContents(NamedTuple):
     Attributes:
       class_names: one per label, in label order.
       names, labels: of each image.
-      ignored: number of files that are not images.
+      remarks: sentences on what was left out, and on what may be no classes.
     """
 
     class_names: tuple[str, ...]
     names: list[str]
     labels: list[int]
-    ignored: int
+    remarks: tuple[str, ...]
 
 
 def folder_contents(
@@ -47,41 +47,50 @@ def folder_contents(
     Raises:
       InputError: the classes are ambiguous, empty, or wrong.
     """
-    visible = sorted(name for name in names if not _hidden(name))
+    visible = sorted(name for name in names if not is_hidden(name))
     files = [name for name in visible if not name.endswith("/")]
     images = [name for name in files if is_image(name)]
     if not images:
-        raise InputError(f"{where} has no image: give a folder or zip with {', '.join(SUFFIXES)} files.")
+        found = "".join(f", but {what}" for what in left_out(names))
+        raise InputError(f"{where} has no image{found}: give a folder or zip with images ({COMMON}).")
     for name in files:
         if PurePosixPath(name).name == LABEL_FILE and name != LABEL_FILE:
             raise InputError(f"{where} has a {name}, but labels count only at its top: give {where}/{name[:-13]}.")
-    ignored = sum(name not in (LABEL_FILE, CLASS_FILE) for name in files) - len(images)
     if label_file is not None:
         labels = _labels_of_file(where, images, label_file)
         keys = [str(label) for label in range(max(labels) + 1)] if labels else list(ONE_CLASS)
         labels = labels or [0] * len(images)
     else:
-        keys, labels = _labels_of_folders(where, images, visible)
+        keys, labels = _labels_of_folders(where, images, names)
     shown = _parsed(f"{where}/{CLASS_FILE}", class_file) if class_file is not None else {}
     if not isinstance(shown, dict):
         raise InputError(f'{where}/{CLASS_FILE} must be an object such as {{"n01440764": "tench"}}.')
+    shown = {plain_path(key): name for key, name in shown.items()}
     class_names = tuple(str(shown.get(key, key)) for key in keys)
     for name, count in collections.Counter(class_names).items():
         if count > 1:
             raise InputError(f"{where}/{CLASS_FILE} calls two classes {name}: give each a name of its own.")
-    return FolderContents(class_names, images, labels, ignored)
+    indexed = label_file is None and _number_files(keys)
+    return FolderContents(class_names, images, labels, tuple(_remarks(names, keys if indexed else [])))
 
 
-def is_image(name: str) -> bool:
-    """Returns whether a path has the suffix of an image and is not hidden (such as the files of macOS and git)."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES and not _hidden(name)
+def _number_files(folders: list[str]) -> bool:
+    """Returns whether the names of folders look like those of tools that put a thousand images into each."""
+    digits = len(folders[0])
+    return len(folders) > 1 and digits >= INDEX_DIGITS and all(n.isdecimal() and len(n) == digits for n in folders)
 
 
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+def _remarks(names: Sequence[str], index_folders: list[str]) -> Iterator[str]:
+    yield from (f"left out: {what}" for what in left_out(names))
+    if index_folders:
+        first, last = index_folders[0], index_folders[-1]
+        yield (
+            f"the {len(index_folders):,} folders {first} to {last} are taken for classes: if they only number the"
+            " images, train with model.num_classes=0"
+        )
 
 
-def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tuple[list[str], list[int]]:
+def _labels_of_folders(where: str, images: list[str], names: Sequence[str]) -> tuple[list[str], list[int]]:
     flat = [name for name in images if "/" not in name]
     if len(flat) == len(images):
         return list(ONE_CLASS), [0] * len(images)
@@ -90,7 +99,7 @@ def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tup
             f"{where} has images both beside its subfolders (such as {flat[0]}) and in them: move them into"
             " a subfolder per class, or all into one folder without subfolders."
         )
-    parts = [name.partition("/") for name in visible]
+    parts = [name.partition("/") for name in names if not is_hidden(name)]
     classes = sorted({folder for folder, slash, _ in parts if slash})
     splits = [folder for folder in classes if folder.lower() in SPLITS]
     if len(splits) > 1:
@@ -101,9 +110,9 @@ def _labels_of_folders(where: str, images: list[str], visible: list[str]) -> tup
     label_of = {folder: label for label, folder in enumerate(classes)}
     labels = [label_of[name.partition("/")[0]] for name in images]
     for label in sorted(set(range(len(classes))) - set(labels)):
+        found = "".join(f", but {what}" for what in left_out([n for n in names if n.startswith(f"{classes[label]}/")]))
         raise InputError(
-            f"{where}: the class folder {classes[label]} has no image: add some ({', '.join(SUFFIXES)})"
-            " or remove the folder."
+            f"{where}: the class folder {classes[label]} has no image{found}: add some ({COMMON}) or remove the folder."
         )
     return classes, labels
 
@@ -115,7 +124,7 @@ def wrapping_folder(names: Sequence[str]) -> str:
       names: all paths in a folder or archive.
     """
     images = [name for name in names if is_image(name)]
-    described = [name for name in names if PurePosixPath(name).name in (LABEL_FILE, CLASS_FILE) and not _hidden(name)]
+    described = [name for name in names if PurePosixPath(name).name in (LABEL_FILE, CLASS_FILE) and not is_hidden(name)]
     wrapper = ""
     while images:
         first, slash, _ = images[0].removeprefix(wrapper).partition("/")
@@ -137,17 +146,18 @@ def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
     if isinstance(parsed, dict) and "labels" in parsed and pairs is None:
         return []
     try:
-        label_of = {str(name): label for name, label in pairs or ()}
+        named = [(plain_path(str(name)), label) for name, label in pairs or ()]
     except (TypeError, ValueError):
-        label_of = {}
+        named = []
+    label_of = dict(named)
     if not label_of or not all(type(label) is int and label >= 0 for label in label_of.values()):
         raise InputError(
             f'{where}/{LABEL_FILE} must be {{"labels": [["folder/image.png", 0], ...]}} with whole numbers from 0'
             ' on, or {"labels": null} for images without classes.'
         )
-    for name, label in pairs or ():
-        if label_of[str(name)] != label:
-            raise InputError(f"{where}/{LABEL_FILE} gives {name} two labels, {label} and {label_of[str(name)]}.")
+    for name, label in named:
+        if label_of[name] != label:
+            raise InputError(f"{where}/{LABEL_FILE} gives {name} two labels, {label} and {label_of[name]}.")
     present = set(images)
     for name in label_of:
         if name not in present:

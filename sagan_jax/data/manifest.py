@@ -50,6 +50,7 @@ class Manifest:
       skipped: (file, reason) of unreadable files.
       enlarged: number of images that were smaller than `resolution`.
       shared_images: sentences on pairs of classes that have images in common.
+      notes: sentences on what was left out and converted.
     """
 
     class_names: tuple[str, ...]
@@ -66,6 +67,7 @@ class Manifest:
     skipped: tuple[tuple[str, str], ...]
     enlarged: int
     shared_images: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:

@@ -57,7 +57,7 @@ class PreparedImages(ImageSource):
     def __init__(self, folder: epath.Path, manifest: Manifest, cache_dir: str = ""):
         self.manifest = manifest
         self.name = f"prepared:{manifest.content_hash[:12]}"
-        self.class_names = manifest.class_names
+        self.class_names, self.remarks = manifest.class_names, manifest.notes
         self.folder = local_copy(folder, manifest.file_hashes, _cache_folder(cache_dir, manifest))
         self.labels = _read_labels(self.folder, manifest)
         self._first = np.cumsum([0] + [shard.images for shard in manifest.shards])

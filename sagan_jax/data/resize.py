@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageOps
 
+from sagan_jax.data.color import to_srgb
+
 # Pillow's filters are antialiased.
 CROPS = ("center", "squeeze")
 FILTERS = {
@@ -14,37 +16,34 @@ FILTERS = {
 
 
 def square_rgb(image: Image.Image, resolution: int, crop: str = "center", filter_name: str = "lanczos") -> np.ndarray:
-    """Converts an image of any size and mode to [resolution, resolution, 3] uint8 RGB.
-
-    Camera orientation is applied, transparency is laid over white, and 16-bit grey is reduced to 8
-    bits; an image of the right size passes unchanged.
+    """Converts an image of any size and mode to [resolution, resolution, 3] uint8 sRGB, see `to_srgb`.
 
     Args:
       image: as opened by Pillow; decoded here if it is not yet.
+      resolution, crop, filter_name: see `square_pixels`.
+
+    Raises:
+      ValueError: the range of the pixels is not known.
+      Exception: whatever Pillow raises on a damaged image.
+    """
+    return square_pixels(to_srgb(image).image, resolution, crop, filter_name)
+
+
+def square_pixels(
+    image: Image.Image, resolution: int, crop: str = "center", filter_name: str = "lanczos"
+) -> np.ndarray:
+    """Makes an RGB image square; one of the right size passes unchanged.
+
+    Args:
+      image: of mode RGB.
       resolution: side of the result in pixels.
       crop: "center" takes the largest square in the middle, "squeeze" resizes the whole image to a square.
       filter_name: one of FILTERS.
-
-    Raises:
-      ValueError: the pixels are floating-point or have more than 16 bits.
-      Exception: whatever Pillow raises on a damaged image.
     """
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    if image.mode.startswith("I"):  # 16-bit grey, which `convert` would clip
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    image = image.convert("RGB")
+    if crop == "center" and min(image.size) == resolution:  # of an odd difference half pixels would be mixed
+        left, top = ((side - resolution) // 2 for side in image.size)
+        image = image.crop((left, top, left + resolution, top + resolution))
     if image.size != (resolution, resolution):
         size, method = (resolution, resolution), FILTERS[filter_name]
         image = ImageOps.fit(image, size, method) if crop == "center" else image.resize(size, method)
     return np.asarray(image, dtype=np.uint8)
-
-
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    if grey.min() < 0 or grey.max() > 65_535:
-        raise ValueError("grey values beyond 16 bits have no known range")
-    return (grey / 257).round().astype(np.uint8)

@@ -125,16 +125,17 @@ def open_source(config: ConfigDict) -> ImageSource | ImageStream:
 
             return open_files(rest, data.resolution)
         case "tfds" if rest:
-            from sagan_jax.data.tfds_source import open_tfds
+            from sagan_jax.data.tfds_source import TfdsImages, open_tfds
 
-            return open_tfds(rest, data.split, data.data_dir, data.resolution)
+            images = TfdsImages(rest, data.split, data.data_dir, data.image_key, data.label_key)
+            return open_tfds(images, data.resolution)
         case _:
             raise InputError(
                 "is unknown",
                 field="data.source",
                 value=data.source,
                 remedy="it must be digits, prepared:DIR (made by python -m sagan_jax.prepare), folder:PATH (a folder or"
-                " zip) or tfds:NAME (such as tfds:cifar10)",
+                " zip, or CIFAR's archive) or tfds:NAME (such as tfds:cifar10)",
             )
 
 

@@ -7,96 +7,45 @@ encoded, so both kinds share decoder, crop and resize with image files.
 import collections
 import concurrent.futures
 import contextlib
-import logging
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from sagan_jax.data.encoded import Decoded, EncodedImage, decode
-from sagan_jax.data.source import ONE_CLASS
+from sagan_jax.data.encoded import SAMPLE, Decoded, EncodedImage, decode
+from sagan_jax.data.tfds_builder import open_builder, source_error
+from sagan_jax.data.tfds_features import IMAGE_KEY, LABEL_KEY, check_image, class_names_of
 from sagan_jax.errors import InputError
 
-FILE_FORMATS = (tfds.core.FileFormat.ARRAY_RECORD, tfds.core.FileFormat.TFRECORD)
 SHUFFLE_BUFFER = 10_000  # encoded images in the buffer of a shuffled stream, per process
 
 
-def open_tfds(name: str, split: str, data_dir: str, resolution: int) -> "Decoded | TfdsStream":
-    """Opens a split of a TFDS data set: an `ImageSource` over ArrayRecord data, an `ImageStream` over TFRecord data.
+def open_tfds(images: "TfdsImages", resolution: int) -> "Decoded | TfdsStream":
+    """Opens TFDS data for training: an `ImageSource` over ArrayRecord data, an `ImageStream` over TFRecord data.
 
     Args:
-      name, split, data_dir: see `TfdsImages`.
+      images: the data.
       resolution: side in pixels of the images.
-
-    Raises:
-      InputError: see `TfdsImages`.
     """
-    images = TfdsImages(name, split, data_dir)
     if not images.random_access:
         return TfdsStream(images, resolution)
-    records = images.records(split)
-    return Decoded(len(images), lambda i: images.encoded(records[i], i), resolution, images.name, images.class_names)
+    records = images.records(images.split)
 
+    def file(index: int) -> EncodedImage:
+        with images.damage_named():
+            record = records[index]
+        return images.encoded(record, index)
 
-def _checked_builder(name: str, split: str, data_dir: str) -> tfds.core.DatasetBuilder:
-    builder = _prepared_builder(name, data_dir)
-    try:
-        num_images = builder.info.splits[split].num_examples
-    except (KeyError, ValueError, AssertionError) as error:
-        splits = ", ".join(sorted(builder.info.splits))
-        wrong = f"is not in tfds:{name}"
-        raise InputError(wrong, field="data.split", value=split, remedy=f"it has {splits}") from error
-    if not num_images:
-        wrong = f"of tfds:{name} has no images"
-        raise InputError(wrong, field="data.split", value=split, remedy="choose a larger part")
-    if "image" not in builder.info.features:
-        fields = ", ".join(sorted(builder.info.features))
-        raise _source_error(name, f": its records have {fields}, but no 'image'", "choose a data set of images")
-    if builder.info.file_format not in FILE_FORMATS:
-        stored = builder.info.file_format.value
-        raise _source_error(name, f"is stored as {stored}", "prepare it with file_format='array_record'")
-    return builder
-
-
-def _source_error(name: str, problem: str, remedy: str) -> InputError:
-    return InputError(problem, field="data.source", value=f"tfds:{name}", remedy=remedy)
-
-
-def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
-    where = data_dir or tfds.core.constants.DATA_DIR
-    remedy = (
-        f"prepare it with: python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{where}',"
-        " file_format='array_record').download_and_prepare()\" (needs pip install 'sagan_jax[tfds]')"
+    return Decoded(
+        len(images),
+        file,
+        resolution,
+        images.name,
+        images.class_names,
+        remarks=images.remarks,
     )
-    if name.startswith("imagenet2012"):
-        remedy += (
-            f", after putting ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from image-net.org into"
-            f" {where}/downloads/manual"
-        )
-    try:
-        with _quiet_absl():
-            builder = tfds.builder(name, data_dir=where)
-    except tfds.core.registered.DatasetNotFoundError as error:
-        raise _source_error(name, ": TFDS knows no data set of this name", "check it") from error
-    except (AssertionError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise _source_error(name, f"cannot be opened ({reason})", "check name and version") from error
-    if not builder.info.splits:
-        raise _source_error(name, f": there is no prepared data in {where}", remedy)
-    return builder
-
-
-@contextlib.contextmanager
-def _quiet_absl() -> Iterator[None]:
-    """Silences TFDS's warning about a folder that is not prepared, for which we raise an InputError."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 class TfdsImages:
@@ -106,26 +55,36 @@ class TfdsImages:
       name: such as "cifar10" or "imagenet2012:5.1.0".
       split: such as "train" or "train[:90%]".
       data_dir: folder of TFDS data; empty: TFDS's default.
+      image_key, label_key: fields of the records with image and class; an empty label_key: images without classes.
 
     Raises:
-      InputError: the name or split is unknown, the data are not prepared, their records have no image, or they are
-        TFRecord files and TensorFlow is not installed.
+      InputError: the name or split is unknown, the data are not prepared, image or class are missing or of another
+        kind, or the data are TFRecord files and TensorFlow is not installed.
     """
 
-    ignored = 0
-
-    def __init__(self, name: str, split: str, data_dir: str):
-        self._arguments = (name, split, data_dir)
-        self.builder = _checked_builder(name, split, data_dir)
+    def __init__(self, name: str, split: str, data_dir: str, image_key: str = IMAGE_KEY, label_key: str = LABEL_KEY):
+        self._arguments = (name, split, data_dir, image_key, label_key)
+        self.builder = open_builder(name, split, data_dir)
+        features = dict(self.builder.info.features)
+        check_image(name, features, image_key)
+        self.class_names = class_names_of(name, features, label_key)
         self.random_access = self.builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD
         if not self.random_access:
             _require_tensorflow(name, self.builder)
-        self.name = f"tfds:{name} {self.builder.info.version} {split}"
+        self._image_key, self._label_key = image_key, label_key if label_key in features else ""
+        usual = (image_key, label_key) == (IMAGE_KEY, LABEL_KEY)
+        self._keys = "" if usual else f" {image_key} {label_key or '-'}"
+        self.name = f"tfds:{name} {self.builder.info.version} {split}{self._keys}"
         self.split = split
         self.num_images = self.builder.info.splits[split].num_examples
-        label = dict(self.builder.info.features).get("label")
-        self.class_names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ONE_CLASS
-        self.decoders = {"image": tfds.decode.SkipDecoding()}
+        # Other images of a record are not needed, so they are not decoded either.
+        pictures = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+        self.decoders = {key: tfds.decode.SkipDecoding() for key in pictures}
+        self.remarks: tuple[str, ...] = ()
+        if not self._label_key:
+            self.remarks = (
+                f"the records of tfds:{name} have {', '.join(sorted(features))}, none of them read as a class",
+            )
 
     def __len__(self) -> int:
         return int(self.num_images)
@@ -143,17 +102,28 @@ class TfdsImages:
 
     def shard(self, index: int, count: int) -> Iterator[EncodedImage]:
         """See `EncodedImages.shard`."""
-        for position, record in enumerate(self.records(tfds.even_splits(self.split, count)[index])):
-            yield self.encoded(record, f"{position} of part {index + 1}/{count}")
+        with self.damage_named():
+            for position, record in enumerate(self.records(tfds.even_splits(self.split, count)[index])):
+                yield self.encoded(record, f"{position} of part {index + 1}/{count}")
+
+    @contextlib.contextmanager
+    def damage_named(self) -> Iterator[None]:
+        """Raises InputError for whatever goes wrong where records are read."""
+        try:
+            yield
+        except Exception as error:  # TensorFlow and ArrayRecord have kinds of their own
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"the records of {self.name} cannot be read ({reason}): prepare them again.") from error
 
     def identity(self) -> str:
         """See `EncodedImages.identity`. The version of the data set stands for its contents."""
-        return f"{self.builder.info.full_name} {self.split} {len(self)} {self.builder.info.file_format.value}"
+        stored = self.builder.info.file_format.value
+        return f"{self.builder.info.full_name} {self.split} {len(self)} {stored}{self._keys}"
 
     def encoded(self, record: dict[str, Any], position: Any) -> EncodedImage:
         """Returns the image of a record; the position is for messages."""
-        label = int(record["label"]) if len(self.class_names) > 1 else 0
-        return EncodedImage(f"{self.name}, image {position}", label, lambda: record["image"])
+        label = int(record[self._label_key]) if self._label_key else 0
+        return EncodedImage(f"{self.name}, image {position}", label, lambda: record[self._image_key])
 
 
 class TfdsStream:
@@ -164,7 +134,7 @@ class TfdsStream:
     """
 
     def __init__(self, images: TfdsImages, resolution: int):
-        self.name, self.class_names = images.name, images.class_names
+        self.name, self.class_names, self.remarks = images.name, images.class_names, images.remarks
         self.images = images
         self.resolution = resolution
         self.split = tfds.split_for_jax_process(images.split)
@@ -177,8 +147,14 @@ class TfdsStream:
         """See `ImageStream.read`."""
         return _map_stream(self._load, self._records(seed, first_image), threads, ahead)
 
+    def sample(self) -> Sequence[EncodedImage]:
+        """See `Sampled.sample`: the first ones in the order of the files, which TFDS shuffles when it writes them."""
+        with self.images.damage_named():
+            records = list(itertools.islice(self.images.records(self.images.split), SAMPLE))
+        return [self.images.encoded(record, position) for position, record in enumerate(records)]
+
     def _load(self, record: dict[str, Any]) -> tuple[np.ndarray, int]:
-        file = self.images.encoded(record, f"of label {record.get('label')}")
+        file = self.images.encoded(record, "of a stream")
         return decode(file, self.resolution), file.label
 
     def _records(self, seed: int, first_image: int) -> Iterator[dict[str, Any]]:
@@ -191,7 +167,8 @@ class TfdsStream:
             )
             # Skipped records are shuffled but never decoded.
             records = records.shuffle(min(SHUFFLE_BUFFER, self.split_size), seed=epoch_seed).skip(offset).prefetch(256)
-            yield from records.as_numpy_iterator()
+            with self.images.damage_named():
+                yield from records.as_numpy_iterator()
             epoch, offset = epoch + 1, 0
 
 
@@ -200,8 +177,8 @@ def _require_tensorflow(name: str, builder: tfds.core.DatasetBuilder) -> None:
         import tensorflow  # noqa: F401
     except ImportError as error:
         problem = f": {builder.data_dir} has TFRecord files, which need TensorFlow"
-        remedy = "pip install 'sagan_jax[tfds]', or prepare them with file_format='array_record'"
-        raise _source_error(name, problem, remedy) from error
+        remedy = "pip install -e '.[tfds]', or prepare them with file_format='array_record'"
+        raise source_error(name, problem, remedy) from error
 
 
 def _map_stream(function: Callable[[Any], Any], items: Iterator[Any], threads: int, ahead: int) -> Iterator[Any]:

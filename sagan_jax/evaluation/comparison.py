@@ -1,6 +1,7 @@
 """Compares generated with real images: features, scores, classes, and the nearest real images of some samples."""
 
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -136,26 +137,42 @@ def samples_of(source: ImageSource, real: ImageSource | None, batch_size: int) -
 def _label_map(source: ImageSource, real_names: tuple[str, ...]) -> np.ndarray | None:
     """Returns the real label [K] int32 of each label, or None if one of the sides has no classes.
 
-    Classes are matched by name. Labels without names (`NumberedImages`), and folders called 0, 1, ... if no real class
-    has a number for a name, are taken for labels of the real classes.
+    Classes are matched by name. Labels without names (`NumberedImages`), and folders called 0, 1, ..., are matched with
+    real classes called by numbers by the number, and are taken for labels where no real class has a number for a name.
+
+    Raises:
+      InputError: a class of the samples is not among the real ones, or numbers could mean either.
     """
-    names = source.class_names
+    names: list[Any] = [_key(name) for name in source.class_names]
     if min(len(names), len(real_names)) < 2:
         return None
-    named_by_numbers = all(name.isdecimal() for name in names) and not any(name.isdecimal() for name in real_names)
-    if isinstance(source, NumberedImages) or named_by_numbers:
-        label_of = {str(label): label for label in range(len(real_names))}
-    else:
-        label_of = {name: label for label, name in enumerate(real_names)}
+    label_of: dict[Any, int] = {_key(name): label for label, name in enumerate(real_names)}
+    if all(name.isdecimal() for name in names):
+        by_number = {int(name): label for name, label in label_of.items() if name.isdecimal()}
+        if not by_number:
+            by_number = {label: label for label in range(len(real_names))}
+        if len(by_number) == len(real_names):
+            label_of, names = by_number, [int(name) for name in names]
+        elif isinstance(source, NumberedImages):
+            shown = ", ".join(real_names[:10]) + (", ..." if len(real_names) > 10 else "")
+            raise InputError(
+                f"{source.name} has labels without names, which may be numbers or names of the real classes ({shown}):"
+                " save the name of each label with them as class_names."
+            )
     assert source.labels is not None  # known of samples
     for label in np.unique(source.labels):
         if names[label] not in label_of:
-            shown = ", ".join(list(label_of)[:10]) + (", ..." if len(label_of) > 10 else "")
+            shown = ", ".join(map(str, list(label_of)[:10])) + (", ..." if len(label_of) > 10 else "")
             raise InputError(
                 f"some generated images are of the class {names[label]}, which the real ones lack ({shown}): name the"
                 " classes alike, or leave them out (one folder for all images, an .npz without labels)."
             )
     return np.asarray([label_of.get(name, -1) for name in names], np.int32)
+
+
+def _key(name: str) -> str:
+    """Returns the one spelling of a name that Unicode writes in several ways."""
+    return unicodedata.normalize("NFC", name)
 
 
 def neighbour_sheet(real: Real, fake: FeatureSet, images: np.ndarray, title: str) -> np.ndarray | None:

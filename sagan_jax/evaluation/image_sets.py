@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from sagan_jax.data.arrays import ArrayImages
 from sagan_jax.data.encoded import Decoded, EncodedImage, open_image
-from sagan_jax.data.files import ImageFiles
+from sagan_jax.data.files import open_listing
 from sagan_jax.data.manifest import MANIFEST
 from sagan_jax.data.source import ImageSource, open_source
 from sagan_jax.errors import InputError
@@ -31,13 +31,13 @@ def open_samples(path: str) -> ImageSource:
     """
     if Path(path).suffix == ".npz":
         return _open_npz(Path(path).expanduser())
-    files = ImageFiles([path])
+    files = open_listing([path])
     first = files.file(0)
     with open_image(first) as image:
         side = image.width
     for index in range(len(files)):
         _check_size(files.file(index), side)
-    return Decoded(len(files), files.file, side, path, files.class_names, files.labels)
+    return Decoded(len(files), files.file, side, path, files.class_names, files.labels, files.remarks)
 
 
 def _check_size(file: EncodedImage, side: int) -> None:

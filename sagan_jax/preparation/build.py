@@ -1,18 +1,21 @@
 """Prepares a data set from any images: shards in parallel, then the manifest that completes them."""
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
 import io
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from etils import epath
 
 from sagan_jax.data.encoded import EncodedImages
-from sagan_jax.data.files import ImageFiles
+from sagan_jax.data.files import open_listing
 from sagan_jax.data.manifest import LABELS, MANIFEST, UNFINISHED, Manifest, read_manifest
+from sagan_jax.data.remarks import conversion_remarks
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan, claim, make_plan
 from sagan_jax.preparation.shard import ShardReport, read_report
@@ -27,7 +30,12 @@ from sagan_jax.runtime.storage import (
     write_atomic,
 )
 
-FLAGS = {"data.source": "--source", "data.split": "--split"}  # by the fields of the config that mean the same
+FLAGS = {  # by the fields of the config that mean the same
+    "data.source": "--source",
+    "data.split": "--split",
+    "data.image_key": "--image-key",
+    "data.label_key": "--label-key",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +46,8 @@ class Settings:
       sources: folders, zips, or one "tfds:NAME".
       out: folder for the data set.
       resolution, crop, filter: see `resize.square_rgb`.
-      split, data_dir: of TFDS data.
-      max_skipped: largest fraction of unreadable files to skip, or None to stop at the first.
+      split, data_dir, image_key, label_key: of TFDS data.
+      max_skipped: largest fraction of unreadable files to skip (see `allowed_skips`), or None to stop at the first.
       workers: number of processes.
     """
 
@@ -50,6 +58,8 @@ class Settings:
     filter: str
     split: str
     data_dir: str
+    image_key: str
+    label_key: str
     max_skipped: float | None
     workers: int
 
@@ -70,8 +80,6 @@ def prepare_images(settings: Settings) -> Manifest:
     images = open_images(settings)
     plan = make_plan(images, settings.resolution, settings.crop, settings.filter)
     print(f"source      {plan.source}: {plan.num_images:,} images, {len(plan.class_names)} classes")
-    if images.ignored:
-        print(f"ignored     {images.ignored:,} files that are no images")
     print(
         f"output      {out}: {plan.resolution} px, {plan.crop} crop, {plan.filter} filter,"
         f" {plan.num_shards} shards, {format_bytes(plan.disk_bytes)}",
@@ -84,7 +92,7 @@ def prepare_images(settings: Settings) -> Manifest:
         clean(out, plan)
         return read_manifest(out)
     with locked(out, "--out") if not is_remote(out) else contextlib.nullcontext():
-        return finish(out, plan, all_shards(images, plan, out, settings))
+        return finish(out, plan, all_shards(images, plan, out, settings), images.remarks)
 
 
 def all_shards(images: EncodedImages, plan: Plan, out: epath.Path, settings: Settings) -> list[ShardReport]:
@@ -106,7 +114,7 @@ def open_images(settings: Settings) -> EncodedImages:
     tfds_names = [source.removeprefix("tfds:") for source in settings.sources if source.startswith("tfds:")]
     if not tfds_names:
         try:
-            return ImageFiles([source.removeprefix("folder:") for source in settings.sources])
+            return open_listing([source.removeprefix("folder:") for source in settings.sources])
         except InputError as error:
             raise InputError(f": {error}", field="--source") from error
     if len(settings.sources) > 1:
@@ -115,13 +123,13 @@ def open_images(settings: Settings) -> EncodedImages:
     from sagan_jax.data.tfds_source import TfdsImages
 
     try:
-        return TfdsImages(tfds_names[0], settings.split, settings.data_dir)
+        return TfdsImages(tfds_names[0], settings.split, settings.data_dir, settings.image_key, settings.label_key)
     except InputError as error:
         raise error.renamed(FLAGS.get(error.field, error.field)) from error
 
 
-def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
-    """Completes the data set: joins the reports of all shards into labels and manifest."""
+def finish(out: epath.Path, plan: Plan, reports: list[ShardReport], remarks: Iterable[str]) -> Manifest:
+    """Completes the data set: joins the reports of all shards, and remarks on the listing, into labels and manifest."""
     labels = np.asarray([label for report in reports for label in report.labels], np.int32)
     if not len(labels):
         raise InputError(f"none of the {plan.num_images:,} files of {plan.source} is a readable image: mend them.")
@@ -129,6 +137,7 @@ def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
     np.save(buffer, labels)
     write_atomic(out / LABELS, buffer.getvalue())
     digests = "".join(digest for report in reports for digest in report.digests)
+    conversions = sum((collections.Counter(report.conversions) for report in reports), collections.Counter())
     manifest = Manifest(
         class_names=plan.class_names,
         class_counts=tuple(np.bincount(labels, minlength=len(plan.class_names)).tolist()),
@@ -144,6 +153,7 @@ def finish(out: epath.Path, plan: Plan, reports: list[ShardReport]) -> Manifest:
         skipped=tuple(pair for report in reports for pair in report.skipped),
         enlarged=sum(report.enlarged for report in reports),
         shared_images=tuple(shared_images(plan.class_names, reports)),
+        notes=(*remarks, *conversion_remarks(conversions, f"of {len(labels):,} images, ")),
     )
     manifest.write(out)
     clean(out, plan)

@@ -49,6 +49,7 @@ def remarks(manifest: Manifest) -> Iterator[str]:
     if manifest.skipped:
         name, reason = manifest.skipped[0]
         yield f"{len(manifest.skipped):,} unreadable files were left out, such as {name} ({reason})"
+    yield from manifest.notes
     yield from manifest.shared_images
     if manifest.enlarged:
         yield f"{manifest.enlarged:,} images were smaller than {manifest.resolution} px and were enlarged"

@@ -7,6 +7,7 @@ import math
 import PIL
 from etils import epath
 
+from sagan_jax.data.color import VERSION
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.data.manifest import MANIFEST, UNFINISHED, read_manifest
 from sagan_jax.errors import InputError
@@ -29,6 +30,7 @@ class Plan:
       class_names: one per label.
       resolution, crop, filter: see `resize.square_rgb`.
       pillow: version of the library that decodes and resizes.
+      conversion: version of the rules by which pixels become sRGB.
     """
 
     source: str
@@ -39,6 +41,7 @@ class Plan:
     crop: str
     filter: str
     pillow: str = PIL.__version__
+    conversion: int = VERSION
 
     @property
     def image_bytes(self) -> int:

@@ -1,5 +1,6 @@
 """Makes one shard in a worker process: read, decode, resize, write, hash."""
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -14,16 +15,18 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from etils import epath
 from PIL import Image
 
+from sagan_jax.data.color import Converted, to_srgb
 from sagan_jax.data.encoded import EncodedImages, reason
 from sagan_jax.data.manifest import Shard
-from sagan_jax.data.resize import square_rgb
+from sagan_jax.data.remarks import count_conversions
+from sagan_jax.data.resize import square_pixels
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan
 from sagan_jax.runtime.storage import is_remote, partial_path, publish, sha256_of, write_atomic
@@ -65,6 +68,7 @@ class ShardReport:
       labels, names, digests: label, file and hash of the pixels of each image.
       skipped: (file, reason) of unreadable files.
       enlarged: number of images that were smaller than the resolution.
+      conversions: see `count_conversions`.
     """
 
     shard: Shard
@@ -73,6 +77,17 @@ class ShardReport:
     digests: list[str]
     skipped: list[tuple[str, str]]
     enlarged: int
+    conversions: dict[str, int]
+
+
+class Picture(NamedTuple):
+    """A readable image: file, label, final pixels, whether it was enlarged, and how it was converted."""
+
+    name: str
+    label: int
+    pixels: np.ndarray
+    enlarged: bool
+    converted: Converted
 
 
 class WorkersStoppedError(Exception):
@@ -129,28 +144,30 @@ def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
 
 def _write_records(job: Job, index: int, partial: Path) -> ShardReport:
     labels, names, digests, enlarged = [], [], [], 0
+    conversions: collections.Counter[str] = collections.Counter()
     skipped: list[tuple[str, str]] = []
     with _writing_to(job.out):
         partial.touch()  # the error of Python, unlike that of ArrayRecord, names the reason
         writer = ArrayRecordWriter(os.fspath(partial), WRITER_OPTIONS)
-    for name, label, pixels, small in _decoded(job, index, skipped):
-        record = pixels.tobytes()
+    for picture in _decoded(job, index, skipped):
+        record = picture.pixels.tobytes()
         with _writing_to(job.out):
             writer.write(record)
         digests.append(hashlib.sha256(record).hexdigest()[:32])
-        labels.append(label)
-        names.append(name)
-        enlarged += small
+        labels.append(picture.label)
+        names.append(picture.name)
+        enlarged += picture.enlarged
+        conversions += count_conversions([picture.converted])
         with job.done:
             job.done.value += 1
     with _writing_to(job.out):
         writer.close()
     shard = Shard(job.plan.shard_file(index), len(labels), sha256_of(partial))
-    return ShardReport(shard, labels, names, digests, skipped, enlarged)
+    return ShardReport(shard, labels, names, digests, skipped, enlarged, dict(conversions))
 
 
-def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, int, np.ndarray, bool]]:
-    """Yields (name, label, pixels, whether enlarged) of a shard's readable images; adds the others to `skipped`."""
+def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[Picture]:
+    """Yields a shard's readable images; adds the others to `skipped`."""
     plan = job.plan
     assert _images is not None
     for file in _images.shard(index, plan.num_shards):
@@ -161,12 +178,13 @@ def _decoded(job: Job, index: int, skipped: list[tuple[str, str]]) -> Iterator[t
         try:
             with Image.open(io.BytesIO(file.read())) as image:
                 small = min(image.size) < plan.resolution
-                pixels = square_rgb(image, plan.resolution, plan.crop, plan.filter)
+                converted = to_srgb(image)
+                pixels = square_pixels(converted.image, plan.resolution, plan.crop, plan.filter)
         except Exception as error:  # see `open_image`
             skipped.append((file.name, reason(error)))
             _count_skip(job, *skipped[-1])
             continue
-        yield file.name, file.label, pixels, small
+        yield Picture(file.name, file.label, pixels, small, converted)
 
 
 def _count_skip(job: Job, name: str, why: str) -> None:

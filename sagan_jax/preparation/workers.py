@@ -30,12 +30,17 @@ def make_job(
         str(listing),
         plan,
         str(out),
-        max_skipped=-1 if max_skipped is None else int(max_skipped * plan.num_images),
+        max_skipped=-1 if max_skipped is None else allowed_skips(max_skipped, plan.num_images),
         scratch=scratch,
         done=SPAWN.Value("q", done),
         skipped=SPAWN.Value("q", 0),
         stop=SPAWN.Value("b", 0, lock=False),
     )
+
+
+def allowed_skips(fraction: float, num_images: int) -> int:
+    """Returns how many files may be unreadable: in a small data set one, however small the fraction is, unless 0."""
+    return max(int(fraction * num_images + 1e-9), 1 if fraction else 0)  # 0.29 * 100 is 28.999...
 
 
 def write_shards(job: Job, missing: list[int], workers: int) -> dict[int, ShardReport]:

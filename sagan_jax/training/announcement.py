@@ -11,8 +11,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from sagan_jax.config import flat_fields
-from sagan_jax.data.overview import class_table
-from sagan_jax.data.source import ImageSource, ImageStream, class_counts
+from sagan_jax.data.overview import class_overview
+from sagan_jax.data.remarks import remarks_of
+from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.runtime.workdir import CLASSES_FILE, PARAMETERS_FILE, write_or_warn
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.state import TrainState
@@ -26,11 +27,9 @@ def announce(
     for field, value in flat_fields(config).items():
         print(f"config.{field} = {value!r}")
     print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}")
-    counts = class_counts(source)
-    if counts is not None:
-        write_or_warn(
-            writer.workdir / CLASSES_FILE, ("\n".join(class_table(source.class_names, counts)) + "\n").encode()
-        )
+    table = class_overview(source)
+    if table is not None:
+        write_or_warn(writer.workdir / CLASSES_FILE, ("\n".join(table) + "\n").encode())
     for remark in remarks(config, source):
         print(f"note: {remark}")
     listing = writer.workdir / PARAMETERS_FILE
@@ -47,11 +46,12 @@ def announce(
 
 
 def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[str]:
-    """Sentences on what `prepare` would save, and on what a stream cannot promise."""
+    """Sentences on the images, on what `prepare` would save, and on what a stream cannot promise."""
+    yield from remarks_of(source)
     kind, _, rest = config.data.source.partition(":")
     if kind in ("folder", "tfds"):
         given = rest if kind == "folder" else f"{config.data.source} --split={config.data.split}"
-        given += f" --data-dir={config.data.data_dir}" if kind == "tfds" and config.data.data_dir else ""
+        given += "".join(f" {flag}" for flag in _tfds_flags(config)) if kind == "tfds" else ""
         command = f"python -m sagan_jax.prepare --source={given} --out=DIR --resolution={config.data.resolution}"
         yield (
             f"images are decoded and resized while they are read{_decoding_speed(source)}; {command} does it once,"
@@ -62,6 +62,16 @@ def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[s
             "TFRecord data is a stream: a resumed run goes on with the images that would have followed only on the"
             " same number of processes and version of TensorFlow; prepared data has no such limit"
         )
+
+
+def _tfds_flags(config: ConfigDict) -> list[str]:
+    """Returns the flags of `prepare` for fields that do not have their default."""
+    fields = {"data_dir": "", "image_key": "image", "label_key": "label"}
+    return [
+        f"--{field.replace('_', '-')}={config.data[field]}"
+        for field, usual in fields.items()
+        if config.data[field] != usual
+    ]
 
 
 def _decoding_speed(source: ImageSource | ImageStream) -> str:

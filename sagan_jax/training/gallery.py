@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from sagan_jax.data.overview import class_examples
+from sagan_jax.data.overview import class_examples, look_at
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.plain import plain_network, plain_params
@@ -69,14 +69,14 @@ class Gallery:
 
     def draw_real(self) -> epath.Path | None:
         """Writes a sheet of real images with the rows of the sample sheets; None if the labels are not known."""
-        if not isinstance(self._source, ImageSource) or self._source.labels is None:
+        look = look_at(self._source)
+        if look is None:
             return None
         if any(self._row_names):
             images = class_examples(self._source, self._row_labels, self._columns)
         else:
             count = len(self._row_names) * self._columns
-            indices = np.linspace(0, len(self._source) - 1, count).round().astype(int)
-            images, _ = self._source.load(indices)
+            images = look.load(np.linspace(0, len(look.labels) - 1, count).round().astype(int))
             images = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
         return self._writer.write_image(0, REAL, sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 

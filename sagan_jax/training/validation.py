@@ -68,11 +68,12 @@ CHOICES = {
     "data.residency": RESIDENCES,
     "faults.on_nan": ON_NAN,
 }
-# Fields, or groups of them, that no weight depends on but by rounding. What data.source and data.split name is compared
+# Fields, or groups of them, that no weight depends on but by rounding. What source, split and keys name is compared
 # by itself: contents, or what else identifies it.
 FREE = (
     *("log", "checkpoint", "eval", "sampling", "faults", "mesh"),
-    *("data.source", "data.split", "data.data_dir", "data.cache_dir", "data.residency", "data.resident_gib"),
+    *("data.source", "data.split", "data.image_key", "data.label_key", "data.data_dir", "data.cache_dir"),
+    *("data.residency", "data.resident_gib"),
     *("data.read_threads", "data.prefetch_steps", "model.rematerialize", "train.steps_per_call"),
 )
 
