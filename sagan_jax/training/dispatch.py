@@ -17,6 +17,9 @@ from sagan_jax.training.step import Metrics, train_step
 from sagan_jax.training.step_config import TrainStepConfig
 from sagan_jax.training.update import loop
 
+# A program that runs once for a second is not worth half a minute of compilation.
+RUN_ONCE: dict[str, dict[str, Any]] = {"cpu": {"xla_backend_optimization_level": 0}}
+
 StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], tuple[TrainState, Metrics]]
 
 
@@ -29,7 +32,8 @@ def compile_creation(step_config: TrainStepConfig, mesh: Mesh) -> Any:
         step_config.prior,
         replicate=functools.partial(replicate, mesh),
     )
-    return jax.jit(create, out_shardings=state_shardings(mesh, jax.eval_shape(create, jax.random.key(0))))
+    shardings = state_shardings(mesh, jax.eval_shape(create, jax.random.key(0)))
+    return jax.jit(create, out_shardings=shardings, compiler_options=RUN_ONCE.get(mesh.devices.flat[0].platform))
 
 
 def compile_steps(step_config: TrainStepConfig, mesh: Mesh, resolution: int) -> StepsFunction:
