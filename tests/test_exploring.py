@@ -16,13 +16,15 @@ from sagan_jax import explore
 from sagan_jax.errors import InputError
 from sagan_jax.exploring.choice import Choice, from_query, from_values, subject, to_query, with_point
 from sagan_jax.exploring.figure import TILE, figure_png
-from sagan_jax.exploring.heat import MAX_OPACITY, heat, overlay
-from sagan_jax.exploring.scene import AttentionLayer, Scene, signed, suggest_points
+from sagan_jax.exploring.scene import Scene, suggest_points
 from sagan_jax.exploring.stage import LRUCache, Stage, read_upload
 from sagan_jax.exploring.timeline import gamma_name, moment_html, read_timeline
 from sagan_jax.exploring.view import image_html, layers_html
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.sampling.attention_layer import AttentionLayer
+from sagan_jax.sampling.heat import MAX_OPACITY, heat, overlay
+from sagan_jax.sampling.numbers import signed
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 
@@ -145,7 +147,6 @@ def test_what_is_shown(stage):
 
 
 def test_what_is_said():
-    assert (signed(-0.174, 2), signed(1.18, 2)) == ("−0.17", "+1.18")
     digits, animals = tuple("0123456789"), ("cat", "dog")
     assert subject(Choice(label=3, seed=7), digits, uploaded=False) == "class 3 · seed 7"
     assert subject(Choice(1, 7, 0.7, 9, 0.4, 0, 0.3), animals, uploaded=False) == (

@@ -6,14 +6,12 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sagan_jax.runtime.pictures import POINT_COLORS
+from sagan_jax.sampling.attention_layer import DECIMALS, Point
+from sagan_jax.sampling.heat import POINT_COLORS
 
 MAX_SEED = 2**32 - 1
 MIN_TRUNCATION, NO_TRUNCATION = 0.1, 3.0  # at most 3 normal numbers in 1,000 lie beyond 3, and none are drawn again
 MAX_POINTS = len(POINT_COLORS)
-DECIMALS = 4  # of a point's coordinates, in the link and everywhere else: exact enough for feature maps of any side
-
-Point = tuple[float, float]  # x and y, each 0 to 1 from the upper left
 
 
 @dataclasses.dataclass(frozen=True)

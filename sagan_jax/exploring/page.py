@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 
 from sagan_jax.errors import InputError
-from sagan_jax.exploring.choice import DECIMALS, Choice, Point, from_query, from_values, subject, to_query, with_point
+from sagan_jax.exploring.choice import Choice, from_query, from_values, subject, to_query, with_point
 from sagan_jax.exploring.controls import (
     ALWAYS_LIGHT,
     COPY_LINK,
@@ -29,6 +29,7 @@ from sagan_jax.exploring.scene import Scene, suggest_points
 from sagan_jax.exploring.stage import MAX_UPLOAD_BYTES, Stage, read_upload
 from sagan_jax.exploring.timeline import Timeline, moment_html
 from sagan_jax.exploring.view import CLICK, READING, image_html, layers_html, picture_html
+from sagan_jax.sampling.attention_layer import DECIMALS, Point
 
 # The frame of the page: Gradio puts all other rules inside of it.
 HEAD = """<meta name="viewport" content="width=device-width, initial-scale=1"><style>

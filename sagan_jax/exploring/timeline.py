@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from etils import epath
 
-from sagan_jax.exploring.scene import signed
 from sagan_jax.runtime.workdir import SAMPLES, read_metrics
+from sagan_jax.sampling.numbers import signed
 
 WIDTH, HEIGHT = 400, 150  # of the curves, in units of their SVG
 MAX_CURVE_STEPS = 300  # of a curve

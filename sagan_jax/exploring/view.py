@@ -5,10 +5,21 @@ import html
 
 import numpy as np
 
-from sagan_jax.exploring.choice import MAX_POINTS, Point
-from sagan_jax.exploring.heat import BRIGHTNESS, color_scale, css_color, enlarged, heat, marks_svg, overlay
-from sagan_jax.exploring.scene import AttentionLayer, Scene, signed
-from sagan_jax.runtime.pictures import POINT_COLORS, encoded_png
+from sagan_jax.exploring.choice import MAX_POINTS
+from sagan_jax.exploring.scene import Scene
+from sagan_jax.runtime.pictures import encoded_png
+from sagan_jax.sampling.attention_layer import AttentionLayer, Point
+from sagan_jax.sampling.heat import (
+    BRIGHTNESS,
+    POINT_COLORS,
+    color_scale,
+    css_color,
+    enlarged,
+    heat,
+    marks_svg,
+    overlay,
+)
+from sagan_jax.sampling.numbers import signed
 
 DOT, SMALL_DOT = 0.026, 0.05  # radii as fractions of the picture's side
 STOPS = ",".join(f"rgba({r},{g},{b},{opacity / 255:.2f})" for r, g, b, opacity in color_scale(9))
