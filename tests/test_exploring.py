@@ -130,9 +130,15 @@ def test_opacity_is_the_weight_from_an_even_share_to_the_most_in_equal_ratios():
     expected = np.log(np.maximum(row * 16, 1)) / np.log(layer.scale_max) * MAX_OPACITY * 255
     np.testing.assert_allclose(cells[..., 3].reshape(-1), expected, atol=0.51)
     assert heat(np.full(16, 1 / 16), layer.scale_max)[..., 3].max() == 0
-    both = overlay([layer.weights[20], layer.weights[21]], [(255, 0, 0), (0, 0, 255)], layer.scale_max)
-    seen = both[..., 3].reshape(-1) > 0
-    np.testing.assert_array_equal((both[..., 0].reshape(-1) > 0)[seen], (layer.weights[20] >= layer.weights[21])[seen])
+
+
+def test_all_points_together_are_the_cells_that_each_attends_to_most():
+    first, second = np.full((2, 64), 0.5 / 60)
+    first[[3, 9, 20, 21]], second[[9, 40, 41, 42]] = (0.2, 0.1, 0.1, 0.1), (0.05, 0.15, 0.15, 0.15)
+    cells = overlay([first, second], [(255, 0, 0), (0, 0, 255)]).reshape(64, 4)
+    assert np.flatnonzero(cells[:, 3]).tolist() == [3, 9, 20, 21, 40, 41, 42]  # a sixteenth of 64 for each
+    assert [cells[index, 0] for index in (3, 9, 40)] == [255, 255, 0]
+    assert overlay([np.full(64, 1 / 64), np.full(64, 1 / 64)], [(255, 0, 0), (0, 0, 255)])[..., 3].max() == 0
 
 
 def test_what_is_shown(stage):

@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sagan_jax.runtime.pictures import font
-from sagan_jax.sampling.attention_layer import AttentionLayer, Point
+from sagan_jax.sampling.attention_layer import EVEN, AttentionLayer, Point
 
 # Four colours of the Okabe-Ito palette, for any kind of colour vision, that are visible on photographs.
 POINT_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167))
 MAX_OPACITY = 0.82
+TOGETHER_OPACITY, LEAST_CELLS = 0.75, 3  # of a picture of several points; cells of each
 COLORMAP_RANGE = (0.5, 0.96)  # of matplotlib's inferno: neither its blacks nor its whites
 EVEN_WORD = "even"  # in place of heat where a point attends to all cells alike
 SCALE_WIDTH, SCALE_INK = 84, (110, 110, 105)
@@ -37,15 +38,22 @@ def heat(row: np.ndarray, scale_max: float) -> np.ndarray:
     return _square(_glow(_levels(row, scale_max)))
 
 
-def overlay(rows: Sequence[np.ndarray], colors: Sequence[tuple[int, int, int]], scale_max: float) -> np.ndarray:
-    """Draws several rows of attention weights [M] in one heat map, each in its colour.
+def overlay(rows: Sequence[np.ndarray], colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Draws several rows of attention weights [M] together: of each the cells that it attends to most, in its colour.
+
+    All cells of several points in one picture cannot be read; so it is a sixteenth of them, and none that an even
+    row would have as well.
 
     Returns:
-      [side, side, 4] uint8: each cell in the colour of the row with the largest weight there.
+      [side, side, 4] uint8; a cell of several rows has the colour of the one with the largest weight there.
     """
-    levels = np.stack([_levels(row, scale_max) for row in rows])
-    strongest = np.array(colors, np.float32)[levels.argmax(axis=0)]
-    return _square(_pixels(strongest, levels.max(axis=0)))
+    shares = np.stack(rows) * len(rows[0])
+    count = max(LEAST_CELLS, len(rows[0]) // 16)
+    least = np.maximum(np.sort(shares, axis=1)[:, -min(count, len(rows[0]))], EVEN)
+    shown = np.where(shares >= least[:, None], shares, 0)
+    opacity = np.where(shown.max(axis=0) > 0, TOGETHER_OPACITY, 0.0)
+    strongest = np.array(colors, np.float32)[shown.argmax(axis=0)]
+    return _square(np.concatenate([strongest, opacity[:, None] * 255], axis=1).round().astype(np.uint8))
 
 
 def color_scale(count: int) -> np.ndarray:
@@ -97,7 +105,9 @@ def attended_together(image: Image.Image, layer: AttentionLayer, points: Sequenc
     """Draws what several points attend to in one picture, each in its colour, as figure 5 of the paper."""
     if not points:
         return image
-    cells = overlay([layer.row_at(point) for point in points], POINT_COLORS[: len(points)], layer.scale_max)
+    if all(layer.is_even_at(point) for point in points):
+        return with_marks(_with_word(darkened(image), EVEN_WORD), list(enumerate(points)), [None] * len(points), radius)
+    cells = overlay([layer.row_at(point) for point in points], POINT_COLORS[: len(points)])
     targets = [layer.target_at(point) for point in points]
     return with_marks(covered(darkened(image), cells), list(enumerate(points)), targets, radius)
 

@@ -3,7 +3,7 @@
 
 def signed(value: float, decimals: int) -> str:
     """Writes a gamma or a logit such as "+1.18" or "−0.17", with a minus sign as wide as the plus."""
-    return f"{value:+.{decimals}f}".replace("-", "−")
+    return f"{value:+,.{decimals}f}".replace("-", "−")
 
 
 def times(multiple: float) -> str:
