@@ -35,7 +35,7 @@ const highlight = (index) => {
 const optionOf = (label) => {
   const option = document.createElement('li'), number = document.createElement('small');
   option.id = `${field.id}-${label}`;
-  option.role = 'option';
+  option.setAttribute('role', 'option');
   option.dataset.label = label;
   option.append(props.names[label]);
   number.textContent = label;

@@ -34,7 +34,7 @@ from sagan_jax.sampling.attention_layer import DECIMALS, Point
 HEAD = """<meta name="viewport" content="width=device-width, initial-scale=1"><style>
 .gradio-container { width: 100% !important; max-width: 1240px !important; margin: 0 auto !important; }
 .gradio-container { padding: 0 clamp(4px, 1.6vw, 20px) 32px !important; min-width: 0 !important; }
-.gradio-container { overflow: clip !important; } /* hidden, as Gradio has it, would keep the image from staying in view */
+.gradio-container { overflow: clip !important; } /* Gradio's `hidden` would keep the image from staying in view */
 .gradio-container .main.fillable { padding: 18px clamp(8px, 1vw, 12px) !important; min-width: 0 !important; }
 </style>"""
 # What `launch` needs to show the page as it is meant.
