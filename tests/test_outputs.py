@@ -12,6 +12,8 @@ from conftest import tiny_config
 
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
+from sagan_jax.evaluation.record import shown_value
+from sagan_jax.evaluation.scores import Score
 from sagan_jax.reporting.curves import panels
 from sagan_jax.runtime.compilation_cache import enable_compilation_cache
 from sagan_jax.runtime.pictures import PAPER, sample_sheet
@@ -114,6 +116,14 @@ def test_attention_picture_without_attention_says_so():
 )
 def test_multiples_are_written_for_people(written, number):
     assert times(number) == written
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "std_error"),
+    [("0.004568 ± 0.0027", 0.004568, 0.0027), ("12.34", 12.341, None), ("12,346 ± 123", 12345.6, 123.4)],
+)
+def test_scores_are_written_without_powers_of_ten(written, value, std_error):
+    assert shown_value(Score("frechet", "FD", value, std_error)) == written
 
 
 def test_gammas_and_logits_have_a_sign():
