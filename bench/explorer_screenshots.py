@@ -1,6 +1,6 @@
 """Makes the pictures of the explorer in docs/images, with a real browser, so that they show the page as it is.
 
-python bench/explorer_screenshots.py [--workdir=RUN | --model=DIR] [--query="?label=6&seed=0"] [--out=docs/images]
+python bench/explorer_screenshots.py [--workdir=RUN | --model=DIR] [--query="?label=6&seed=4"] [--out=docs/images]
 
 Without a model it is the one of the digits that comes along. Needs the extras `explore` and `dev`, and Chromium.
 docs/explore.md names the run that the pictures in the repository show.
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", help="folder of a run")
     parser.add_argument("--model", help="portable model")
-    parser.add_argument("--query", default="?label=6&seed=0", help="of the page's address; what Copy link copies")
+    parser.add_argument("--query", default="?label=6&seed=4", help="of the page's address; what Copy link copies")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     flags = parser.parse_args()
     source = [f"--{name}={getattr(flags, name)}" for name in ("workdir", "model") if getattr(flags, name)]

@@ -55,7 +55,7 @@ def explore(flags: argparse.Namespace) -> None:
     stage = Stage(open_named_model(flags, make_mesh(), with_discriminator=True))
     stage.generated(Choice())  # compiles, so that the first visitor does not wait
     timeline = read_timeline(epath.Path(flags.workdir).expanduser()) if flags.workdir else None
-    page = Page(stage, timeline).build()
+    page = Page(stage, timeline, origin_of(flags)).build()
     try:
         page.launch(server_name=flags.host, server_port=flags.port, share=flags.share, **LAUNCH)
     except OSError as error:
@@ -64,6 +64,11 @@ def explore(flags: argparse.Namespace) -> None:
         ) from error
     print(f"open http://{flags.host}:{flags.port}  (Ctrl-C ends it)", flush=True)
     page.block_thread()
+
+
+def origin_of(flags: argparse.Namespace) -> str:
+    """Returns the last two names of the model's path, which tell apart what is of the same name; "" without a path."""
+    return "/".join(epath.Path(flags.workdir or flags.model or "").parts[-2:])
 
 
 if __name__ == "__main__":

@@ -117,16 +117,22 @@ def interpolate(
     if flags.interpolate == "latents":
         classes = classes[:ROWS]
         frames = interpolate_latents(model, latents, classes, flags.frames)
-        rows = [names[label] for label in classes]
+        rows, waypoints = (
+            [names[label] for label in classes],
+            [f"latent {number + 1}" for number in range(len(latents))],
+        )
     elif len(classes) < 2:
         wrong = f"needs two classes, not {len(classes)}"
         raise InputError(wrong, field="--interpolate", value="classes", remedy="name them with --classes")
     else:
         chosen = classes if flags.classes else classes[np.linspace(0, len(classes) - 1, WAYPOINTS).astype(int)]
         frames = interpolate_classes(model, latents[:ROWS], chosen, flags.frames)
-        rows = [""] * len(frames)
-        title += f" · classes {', '.join(names[label] for label in chosen)}"
-    return write_interpolation(frames, rows, title, folder, flags.animation)
+        rows, waypoints = _numbered_latents(len(frames)), [names[label] for label in chosen]
+    return write_interpolation(frames, rows, waypoints, title, folder, flags.animation)
+
+
+def _numbered_latents(count: int) -> list[str]:
+    return [f"latent {number + 1}" for number in range(count)]
 
 
 def print_paths(files: list) -> None:

@@ -16,13 +16,15 @@ from sagan_jax import explore
 from sagan_jax.errors import InputError
 from sagan_jax.exploring.choice import Choice, from_query, from_values, subject, to_query, with_point
 from sagan_jax.exploring.figure import TILE, figure_png
-from sagan_jax.exploring.heat import MAX_OPACITY, heat, overlay
-from sagan_jax.exploring.scene import AttentionLayer, Scene, signed, suggest_points
+from sagan_jax.exploring.scene import Scene, suggest_points
 from sagan_jax.exploring.stage import LRUCache, Stage, read_upload
 from sagan_jax.exploring.timeline import gamma_name, moment_html, read_timeline
 from sagan_jax.exploring.view import image_html, layers_html
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.sampling.attention_layer import AttentionLayer
+from sagan_jax.sampling.heat import MAX_OPACITY, heat, overlay
+from sagan_jax.sampling.numbers import signed
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 
@@ -128,24 +130,44 @@ def test_opacity_is_the_weight_from_an_even_share_to_the_most_in_equal_ratios():
     expected = np.log(np.maximum(row * 16, 1)) / np.log(layer.scale_max) * MAX_OPACITY * 255
     np.testing.assert_allclose(cells[..., 3].reshape(-1), expected, atol=0.51)
     assert heat(np.full(16, 1 / 16), layer.scale_max)[..., 3].max() == 0
-    both = overlay([layer.weights[20], layer.weights[21]], [(255, 0, 0), (0, 0, 255)], layer.scale_max)
-    seen = both[..., 3].reshape(-1) > 0
-    np.testing.assert_array_equal((both[..., 0].reshape(-1) > 0)[seen], (layer.weights[20] >= layer.weights[21])[seen])
+
+
+def test_all_points_together_are_the_cells_that_each_attends_to_most():
+    first, second = np.full((2, 64), 0.5 / 60)
+    first[[3, 9, 20, 21]], second[[9, 40, 41, 42]] = (0.2, 0.1, 0.1, 0.1), (0.05, 0.15, 0.15, 0.15)
+    cells = overlay([first, second], [(255, 0, 0), (0, 0, 255)]).reshape(64, 4)
+    assert np.flatnonzero(cells[:, 3]).tolist() == [3, 9, 20, 21, 40, 41, 42]  # a sixteenth of 64 for each
+    assert [cells[index, 0] for index in (3, 9, 40)] == [255, 255, 0]
+    assert overlay([np.full(64, 1 / 64), np.full(64, 1 / 64)], [(255, 0, 0), (0, 0, 255)])[..., 3].max() == 0
 
 
 def test_what_is_shown(stage):
     scene = stage.generated(Choice())
     points = suggest_points(scene)
     assert len({scene.layers[0].query_at(point) for point in points}) == 3
-    html = layers_html(scene, points)
+    layer = random_layer()
+    html = layers_html(scene._replace(layers=(layer, layer._replace(network="discriminator", scale_max=123.4))), points)
     assert html.count('<figure class="map"') == 6
     assert 'data-layer="discriminator_8"' in html
+    assert " 123×</p>" in html  # the end of the scale
     assert "<script" not in image_html(scene, points, "<script>alert(1)</script>")
     assert "no attention layer" in layers_html(scene._replace(layers=()), points)
 
 
+def test_where_attention_is_even_there_is_a_word_and_no_map():
+    layer, image = random_layer(), np.zeros((16, 16, 3), np.uint8)
+    weights = layer.weights.copy()
+    weights[0] = 1 / 16
+    first, last = (0.01, 0.01), (0.99, 0.99)
+    html = layers_html(Scene(image, (layer._replace(weights=weights),), None), [first, last])
+    assert html.count('class="even"') == 1
+    assert html.count('class="cells"') == 2  # of the other point, and of both together
+    html = layers_html(Scene(image, (layer._replace(weights=np.full_like(weights, 1 / 16)),), None), [first, last])
+    assert "Every point attends to all cells alike" in html
+    assert "<img" not in html
+
+
 def test_what_is_said():
-    assert (signed(-0.174, 2), signed(1.18, 2)) == ("−0.17", "+1.18")
     digits, animals = tuple("0123456789"), ("cat", "dog")
     assert subject(Choice(label=3, seed=7), digits, uploaded=False) == "class 3 · seed 7"
     assert subject(Choice(1, 7, 0.7, 9, 0.4, 0, 0.3), animals, uploaded=False) == (
@@ -185,8 +207,24 @@ def test_a_model_without_classes_attention_and_discriminator_has_an_image(tmp_pa
     assert figure_png(scene, [(0.5, 0.5)], "plain", "?").startswith(b"\x89PNG")
 
 
-def test_an_empty_field_counts_as_zero():
-    assert from_values([3, None, 0.7, None, 0.4, None, 1]) == Choice(3, 0, 0.7, 0, 0.4, 0, 1.0)
+def test_the_fields_make_a_choice_and_a_missing_class_counts_as_the_first():
+    assert from_values([3, 7.0, 0.7, 4294967295, 0.4, None, 1]) == Choice(3, 7, 0.7, 4294967295, 0.4, 0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        (-5, "-5 is no seed"),
+        (1.5, "1.5 is no seed"),
+        (2**32, "4,294,967,296 is no seed"),
+        (1e300, "… is no seed"),
+        (None, "a seed is missing"),
+    ],
+)
+def test_a_wrong_seed_is_said(seed, message):
+    for values in ([3, seed, 3, 0, 0, 0, 0], [3, 0, 3, seed, 0, 0, 0]):
+        with pytest.raises(InputError, match=f"{message}: give a whole number from 0 to 4,294,967,295"):
+            from_values(values)
 
 
 def test_without_gradio_the_program_names_the_extra(monkeypatch):
@@ -208,13 +246,28 @@ def test_a_link_brings_everything_back(seed):
     assert from_query({"points": ""}, 10) == (Choice(), [])
 
 
-def test_a_link_of_nonsense_is_harmless():
-    nonsense = {"label": "99", "seed": "-5", "truncation": "x", "walk": "7", "points": "a,b_5_0.1,0.2,9" + "_1,1" * 9}
-    choice, points = from_query(nonsense, 10)
-    assert choice == Choice(label=9, walk=1.0)
-    assert len(points) == 4
-    assert all(0 <= value <= 1 for point in points for value in point)
-    assert from_query({"seed": "nan", "label": "inf", "mix": "nan"}, 10)[0] == Choice(label=9)
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("label", "10", "a whole number from 0 to 9"),
+        ("label", "inf", "a whole number from 0 to 9"),
+        ("seed", "-5", "a whole number from 0 to 4,294,967,295"),
+        ("seed", "1.5", "a whole number from 0 to 4,294,967,295"),
+        ("seed", "9" * 5000, "a whole number from 0 to 4,294,967,295"),
+        ("other_seed", "", "a whole number from 0 to 4,294,967,295"),
+        ("truncation", "x", "a number from 0.1 to 3"),
+        ("walk", "7", "a number from 0 to 1"),
+        ("mix", "nan", "a number from 0 to 1"),
+        ("points", "0.5,1.5", "a number from 0 to 1"),
+        ("points", "a,b", "a number from 0 to 1"),
+        ("points", "0.5", "up to 4 pairs"),
+        ("points", "0.1,0.2,0.3", "up to 4 pairs"),
+        ("points", "_".join(["1,1"] * 5), "up to 4 pairs"),
+    ],
+)
+def test_a_wrong_link_is_said(name, value, right):
+    with pytest.raises(InputError, match=f"^{name}=.{{0,41}} must be {right}"):
+        from_query({"label": "3", "seed": "7", name: value, "__theme": "dark"}, 10)
 
 
 def test_uploads(tmp_path):

@@ -1,30 +1,31 @@
 """Pictures, metrics, the workdir and timing."""
 
 import json
+import math
 from pathlib import Path
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from conftest import tiny_config
 
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
+from sagan_jax.evaluation.record import shown_value
+from sagan_jax.evaluation.scores import Score
 from sagan_jax.reporting.curves import panels
 from sagan_jax.runtime.compilation_cache import enable_compilation_cache
-from sagan_jax.runtime.pictures import (
-    PAPER,
-    POINT_COLORS,
-    attention_picture,
-    distinct_queries,
-    layer_caption,
-    sample_sheet,
-)
+from sagan_jax.runtime.pictures import PAPER, sample_sheet
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.settings import check_settings, save_settings
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.timing import Throughput, format_duration
 from sagan_jax.runtime.workdir_access import open_workdir
+from sagan_jax.sampling.attention import AttentionMaps
+from sagan_jax.sampling.attention_picture import attention_picture, layer_line
+from sagan_jax.sampling.heat import POINT_COLORS
+from sagan_jax.sampling.numbers import signed, times
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 from sagan_jax.training.validation import free_fields
@@ -51,27 +52,82 @@ def test_captions_stand_under_their_samples():
     assert (wide[:30, plain.shape[1] :] < 120).any()
 
 
-def test_attention_picture_lights_up_where_the_point_looks():
-    weights = np.full((1, 16, 4), 1e-6, np.float32)
-    weights[0, :, 3] = 1  # every point looks at the lower right quarter
-    image = np.zeros((1, 32, 32, 3), np.uint8)
-    picture = attention_picture(image, {"generator_4": weights}, {"generator_4": 0.5}, "title").astype(int)
-    tile = picture[-96 - 8 + 4 : -8 + 4][:, 4 + 100 : 4 + 196].sum(-1)
-    assert tile[60:85, 60:85].mean() > 4 * max(1, tile[20:40, 20:40].mean())
+def test_a_sheet_names_its_columns_and_its_rows_may_differ_in_length():
+    rows = [np.full((count, 64, 64, 3), 255, np.uint8) for count in (2, 1)]
+    plain, named = (sample_sheet(rows, ["", ""], "title", column_names=names) for names in ([], ["", "a latent"]))
+    assert (plain[-40, 12 + 68 + 32] == PAPER).all()  # no second sample in the second row
+    assert named.shape[0] == plain.shape[0] + 16
+    above = np.where((named[30:46] < 120).all(-1))[1]
+    assert 12 + 68 < above.min() < above.max() < named.shape[1]
+
+
+def heat_of(weights):
+    """The heat [N, 4, 4] from 0 to 255 of the first point's map of each image, whose keys are 4x4, and the picture."""
+    count, tile = len(weights), 128
+    images = np.zeros((count, 32, 32, 3), np.uint8)
+    picture = attention_picture(images, AttentionMaps({"generator_8": weights}, {"generator_8": 0.5}), "title")
+    left, cells = 4 + tile + 4, []
+    for row in range(count):
+        top = 30 + 24 + 30 + row * (tile + 18 + 4)
+        whole = picture[top : top + tile, left : left + tile].reshape(4, 32, 4, 32, 3).swapaxes(1, 2)
+        corners = whole[:, :, 4, 27], whole[:, :, 27, 4]  # beside the arrow, which goes down and to the right
+        assert (corners[0] == corners[1]).all()  # cells have hard edges
+        cells.append(corners[0].max(-1).astype(int))
+    return np.stack(cells), picture
+
+
+def test_attention_pictures_have_one_scale_for_a_layer_from_an_even_share_on():
+    weights = np.full((2, 64, 16), 0.5 / 15, np.float32)
+    weights[0, :, 5] = 0.5  # 8 times an even share
+    weights[1] = 0.75 / 14
+    weights[1, :, 5:7] = 0.125  # twice an even share
+    (hot, warm), picture = heat_of(weights)
+    assert hot[1, 1] > 150
+    assert 30 < warm[1, 1] == warm[1, 2] < 0.6 * hot[1, 1]  # a third of the scale
+    assert (np.delete(hot.reshape(-1), 5) == 0).all()  # below an even share there is nothing
     for color in POINT_COLORS:
         assert (picture == color).all(-1).any()
 
 
+def test_even_attention_is_said_and_not_drawn():
+    noise = 1 + 0.1 * np.random.default_rng(0).uniform(-1, 1, (1, 64, 16)).astype(np.float32)
+    even = noise / noise.sum(axis=-1, keepdims=True)
+    attention = AttentionMaps({"generator_8": even}, {"generator_8": -0.174})
+    picture = attention_picture(np.zeros((1, 32, 32, 3), np.uint8), attention, "title").astype(int)
+    of_blue_point = picture[84 : 84 + 128, 4 + 2 * 132 :][3:125, 3:125]
+    assert not (of_blue_point[..., 0] > of_blue_point[..., 2] + 40).any()  # no heat
+    assert (of_blue_point[53:69, 40:80] > 180).all(-1).any()  # the word
+    assert layer_line("generator_8", attention, 32) == (
+        "Generator 8×8, γ −0.174, entropy 100 %, mean distance 16.4 px, largest weight 1.1× that of even attention"
+    )
+    points = attention.layers("generator_8")[0].suggested_points(4)
+    assert len(set(points)) == 4
+
+
 def test_attention_picture_without_attention_says_so():
-    picture = attention_picture(np.zeros((1, 32, 32, 3), np.uint8), {}, {}, "title")
+    picture = attention_picture(np.zeros((1, 32, 32, 3), np.uint8), AttentionMaps({}, {}), "title")
     assert (picture[30:55] < 120).all(-1).any()
-    assert (picture[55:] == PAPER).all()
+    assert (picture[58:] == PAPER).all()
 
 
-def test_layers_are_named_for_people():
-    weights = np.full((1, 64, 16), 1 / 16)
-    assert layer_caption("generator_8", weights, -0.174) == "Generator, 8 × 8, γ −0.17"
-    assert layer_caption("discriminator_8", weights, 0.3) == "Discriminator, 8 × 8, γ +0.30"
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("1×", 1), ("1.4×", 1.43), ("9.9×", 9.94), ("10×", 9.96), ("22×", 21.8), ("123×", 123.4), ("1,024×", 1024)],
+)
+def test_multiples_are_written_for_people(written, number):
+    assert times(number) == written
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "std_error"),
+    [("0.004568 ± 0.0027", 0.004568, 0.0027), ("12.34", 12.341, None), ("12,346 ± 123", 12345.6, 123.4)],
+)
+def test_scores_are_written_without_powers_of_ten(written, value, std_error):
+    assert shown_value(Score("frechet", "FD", value, std_error)) == written
+
+
+def test_gammas_and_logits_have_a_sign():
+    assert (signed(-0.174, 2), signed(1.18, 2)) == ("−0.17", "+1.18")
 
 
 def test_attention_of_both_networks_is_among_the_metrics(tmp_path):
@@ -95,11 +151,31 @@ def test_attention_of_both_networks_is_among_the_metrics(tmp_path):
     ]
 
 
-def test_distinct_queries_attend_differently():
-    weights = np.zeros((9, 4))
-    weights[:, 0] = 1
-    weights[3], weights[7] = (0, 1, 0, 0), (0, 0, 0.5, 0.5)
-    assert set(distinct_queries(weights, 3)) == {0, 3, 7}
+@pytest.mark.parametrize(
+    ("name", "values", "limits", "words"),
+    [
+        ("g_entropy_16", (4.1, 3.9), (0, 1.1 * math.log(64)), "even at 16×16"),
+        ("d_distance_8", (8, 9), (0, 9.9), ""),
+        ("d_accuracy", (0.6, 0.7), (0, 1), "guessing"),
+        ("g_gamma_8", (0.5, 0.6), None, "off"),
+        ("images_per_s", (900, 1000), (0, 1100), ""),
+        ("eval/frechet", (30, 20), (0, 33), ""),
+        ("eval/coverage", (0.5, 0.6), (0, 1), ""),
+        ("eval/kernel", (-0.1, 0.1), None, ""),
+    ],
+)
+def test_axes_of_curves_begin_where_that_means_something(monkeypatch, name, values, limits, words):
+    made, subplots = [], plt.subplots
+    monkeypatch.setattr(plt, "subplots", lambda **options: made.append(subplots(**options)) or made[-1])
+    [(_, svg)] = panels([{"step": step, name: value} for step, value in zip((1000, 2000), values, strict=True)])
+    axes = made[0][1]
+    assert axes.get_xlim()[0] == 0
+    if limits:
+        assert axes.get_ylim() == pytest.approx(limits)
+    assert f"<!-- {words}" in svg
+    assert "<!-- 2,000 -->" in svg
+    drawn = [values for line in axes.lines for values in line.get_ydata()]
+    assert axes.get_ylim()[0] <= min(drawn) <= max(drawn) <= axes.get_ylim()[1]  # the line with the words as well
 
 
 def test_workdir_refuses_other_settings(tmp_path):

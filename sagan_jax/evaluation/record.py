@@ -116,8 +116,13 @@ def shown_facts(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def shown_value(score: Score) -> str:
-    """Formats a score, such as 12.34, 0.00123 ± 0.00004 or 71.2%."""
+    """Formats a score, such as 12.34, 0.00123 ± 0.00004, 12,345 ± 120 or 71.2%."""
     if score.kind in FRACTIONS:
         return f"{score.value:.1%}"
-    std_error = "" if score.std_error is None else f" ± {score.std_error:.2g}"
-    return f"{score.value:#.4g}{std_error}"
+    std_error = "" if score.std_error is None else f" ± {_significant(score.std_error, '.2g', 10)}"
+    return f"{_significant(score.value, '#.4g', 1000)}{std_error}"
+
+
+def _significant(value: float, digits: str, whole_from: float) -> str:
+    """Formats a number with so many digits, and from a size on as a whole number: `g` alone would write 1.2e+02."""
+    return f"{value:,.0f}" if abs(value) >= whole_from else f"{value:{digits}}"

@@ -6,14 +6,14 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sagan_jax.runtime.pictures import POINT_COLORS
+from sagan_jax.errors import InputError
+from sagan_jax.sampling.attention_layer import DECIMALS, Point
+from sagan_jax.sampling.heat import POINT_COLORS
 
 MAX_SEED = 2**32 - 1
 MIN_TRUNCATION, NO_TRUNCATION = 0.1, 3.0  # at most 3 normal numbers in 1,000 lie beyond 3, and none are drawn again
 MAX_POINTS = len(POINT_COLORS)
-DECIMALS = 4  # of a point's coordinates, in the link and everywhere else: exact enough for feature maps of any side
-
-Point = tuple[float, float]  # x and y, each 0 to 1 from the upper left
+QUOTED = 40  # letters of a wrong value in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +40,16 @@ class Choice:
 
 
 def from_values(values: Sequence[Any]) -> Choice:
-    """Returns the choice of the controls' values, in the order of its fields; an empty field counts as 0."""
-    label, seed, truncation, other_seed, walk, other_label, mix = (value or 0 for value in values)
-    return Choice(int(label), int(seed), float(truncation), int(other_seed), float(walk), int(other_label), float(mix))
+    """Returns the choice of the controls' values, in the order of its fields.
+
+    Raises:
+      InputError: a seed is missing, or none that can be used.
+    """
+    label, seed, truncation, other_seed, walk, other_label, mix = values
+    seeds = [_seed(value) for value in (seed, other_seed)]
+    return Choice(
+        int(label or 0), seeds[0], float(truncation), seeds[1], float(walk), int(other_label or 0), float(mix)
+    )
 
 
 def with_point(points: list[Point], new: Point) -> list[Point]:
@@ -66,27 +73,35 @@ def to_query(choice: Choice, points: list[Point]) -> str:
 
 
 def from_query(query: Mapping[str, str], num_classes: int) -> tuple[Choice, list[Point] | None]:
-    """Returns the choice and the points of a link; points are None where it has none.
+    """Returns the choice and the points of a link; points are None where it has none. Other names are ignored.
 
-    Values that are missing or no numbers become defaults, others are clipped: every result can be shown.
+    Raises:
+      InputError: a value is wrong; nothing of such a link is used.
     """
     last_label = max(1, num_classes) - 1
     choice = Choice(
-        label=int(_number(query, "label", 0, 0, last_label)),
-        seed=int(_number(query, "seed", 0, 0, MAX_SEED)),
-        truncation=_number(query, "truncation", NO_TRUNCATION, MIN_TRUNCATION, NO_TRUNCATION),
-        other_seed=int(_number(query, "other_seed", 1, 0, MAX_SEED)),
-        walk=_number(query, "walk", 0, 0, 1),
-        other_label=int(_number(query, "other_label", 0, 0, last_label)),
-        mix=_number(query, "mix", 0, 0, 1),
+        label=int(_number(query, "label", 0, last_label, whole=True)),
+        seed=int(_number(query, "seed", 0, MAX_SEED, whole=True)),
+        truncation=_number(query, "truncation", MIN_TRUNCATION, NO_TRUNCATION),
+        other_seed=int(_number(query, "other_seed", 0, MAX_SEED, whole=True)),
+        walk=_number(query, "walk", 0, 1),
+        other_label=int(_number(query, "other_label", 0, last_label, whole=True)),
+        mix=_number(query, "mix", 0, 1),
     )
     if "points" not in query:
         return choice, None
-    points = []
-    for pair in query["points"].split("_")[:MAX_POINTS] if query["points"] else ():
-        values = dict(zip("xy", pair.split(","), strict=False))
-        points.append((_number(values, "x", 0.5, 0, 1), _number(values, "y", 0.5, 0, 1)))
-    return choice, points
+    pairs = [pair.split(",") for pair in query["points"].split("_")] if query["points"] else []
+    if len(pairs) > MAX_POINTS or any(len(pair) != 2 for pair in pairs):
+        raise InputError(
+            f"points={shortened(query['points'])} must be up to {MAX_POINTS} pairs such as 0.25,0.5_0.7,0.1"
+        )
+    x_and_y = [[_number({"points": value}, "points", 0, 1) for value in pair] for pair in pairs]
+    return choice, [(x, y) for x, y in x_and_y]
+
+
+def shortened(text: str) -> str:
+    """Cuts a text that a person or a link brings to what a message can quote."""
+    return text if len(text) <= QUOTED else text[:QUOTED] + "…"
 
 
 def subject(choice: Choice, class_names: Sequence[str], *, uploaded: bool) -> str:
@@ -111,8 +126,25 @@ def _class_name(class_names: Sequence[str], label: int) -> str:
     return f"class {class_names[label]}" if class_names[label].isdecimal() else class_names[label]
 
 
-def _number(query: Mapping[str, str], name: str, default: float, lowest: float, highest: float) -> float:
+def _seed(value: Any) -> int:
+    """Returns a seed as the field gives it: None, or a number that may be a float."""
+    if value is None:
+        raise InputError(f"a seed is missing: give a whole number from 0 to {MAX_SEED:,}")
+    if not 0 <= value <= MAX_SEED or value != int(value):
+        written = f"{value:,.0f}" if value == int(value) else f"{value:g}"
+        raise InputError(f"{shortened(written)} is no seed: give a whole number from 0 to {MAX_SEED:,}")
+    return int(value)
+
+
+def _number(query: Mapping[str, str], name: str, lowest: float, highest: float, whole: bool = False) -> float:
+    """Returns a number of a link, or the default of the choice where the link has none."""
+    if name not in query:
+        return float(getattr(Choice(), name))
+    kind = "whole number" if whole else "number"
     try:
-        return min(highest, max(lowest, float(query[name])))
-    except (KeyError, ValueError):
-        return default
+        number = float(int(query[name]) if whole else query[name])
+        if lowest <= number <= highest:  # not so for a NaN
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(f"{name}={shortened(query[name])} must be a {kind} from {lowest:,g} to {highest:,}")

@@ -1,23 +1,20 @@
 """The fields, sliders and buttons of the page, and what the browser does by itself."""
 
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from sagan_jax.exploring.choice import MAX_SEED, MIN_TRUNCATION, NO_TRUNCATION
+from sagan_jax.exploring.choice import MIN_TRUNCATION, NO_TRUNCATION
 from sagan_jax.sampling.card import Card
 
-# Sends clicks on the image, or on one with a heat map, as fractions of its sides from the upper left.
-ON_CLICK = """
-element.addEventListener('click', (event) => {
-  const image = event.target.closest('.tile');
-  if (!image) return;
-  const box = image.getBoundingClientRect();
-  trigger('click', {x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height});
-});
-"""
-ALWAYS_LIGHT = "() => { document.body.classList.remove('dark'); }"
+
+def script(name: str) -> str:
+    """Returns the JavaScript of a file beside this one."""
+    return Path(__file__).with_name(name).read_text()
+
+
 SHOW_LINK = "(query) => { history.replaceState(null, '', query); }"
 DOWNLOAD = """(data, name) => { const link = document.createElement('a'); link.href = data; link.download = name;
 link.click(); }"""
@@ -43,12 +40,12 @@ LIMIT = f"value >= {NO_TRUNCATION:g} ? 'off' : `latents within ±${{value}}`"
 class Controls(NamedTuple):
     """The components whose values make a `Choice`, in the order of its fields."""
 
-    label: gr.Dropdown
+    label: gr.HTML
     seed: gr.Number
     truncation: gr.Slider
     other_seed: gr.Number
     walk: gr.Slider
-    other_label: gr.Dropdown
+    other_label: gr.HTML
     mix: gr.Slider
 
 
@@ -67,9 +64,8 @@ class Buttons(NamedTuple):
 def build_controls(card: Card, *, with_discriminator: bool) -> tuple[Controls, Buttons]:
     """Builds the controls of a model in the current column; only a discriminator can judge an uploaded image."""
     conditional = card.num_classes > 1
-    classes: list[tuple[str, int]] = [(name, label) for label, name in enumerate(card.class_names)] or [("", 0)]
+    label = _class_field(card, "Class", "label")
     with gr.Row(elem_id="quick"):
-        label = gr.Dropdown(classes, value=0, label="Class", visible=conditional, elem_id="label", min_width=80)
         seed = _seed(0, "Seed", "seed")
         another = gr.Button("Another image", variant="primary", elem_id="another", min_width=80)
     with gr.Column(elem_id="more"):
@@ -79,8 +75,8 @@ def build_controls(card: Card, *, with_discriminator: bool) -> tuple[Controls, B
         with gr.Row(elem_classes="way"):
             other_seed = _seed(1, "Walk to seed", "other_seed")
             walk = gr.Slider(0, 1, 0, step=0.01, label="how far", elem_id="walk", buttons=[], min_width=80)
-        with gr.Row(elem_classes="way", visible=conditional):
-            other_label = gr.Dropdown(classes, value=0, label="Mix with class", elem_id="other_label", min_width=80)
+        with gr.Column(elem_classes="mixture", visible=conditional):
+            other_label = _class_field(card, "Mix with class", "other_label")
             mix = gr.Slider(0, 1, 0, step=0.01, label="how much", elem_id="mix", buttons=[], min_width=80)
     for slider, expression in ((truncation, LIMIT), (walk, PERCENT), (mix, PERCENT)):
         show_readout(slider, expression)
@@ -103,9 +99,22 @@ def show_readout(slider: gr.Slider, expression: str) -> None:
     slider.change(None, slider, None, js=f"(value) => {{ {readout} = {expression}; }}")
 
 
+def _class_field(card: Card, label: str, name: str) -> gr.HTML:
+    """Builds a search field, whose value is the label of a class; hidden for a model without classes."""
+    template = (
+        f'<label for="{name}-field">{label}</label>'
+        f'<input id="{name}-field" role="combobox" aria-expanded="false" aria-controls="{name}-list" autocomplete="off"'
+        ' spellcheck="false" placeholder="name or number">'
+        f'<ul id="{name}-list" role="listbox" aria-label="{label}" hidden></ul>'
+    )
+    names = list(card.class_names) or [""]
+    options: dict[str, Any] = {"elem_id": name, "elem_classes": "class-field", "visible": card.num_classes > 1}
+    return gr.HTML(0, html_template=template, js_on_load=script("class_field.js"), names=names, **options)
+
+
 def _seed(value: int, label: str, name: str) -> gr.Number:
-    options: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": MAX_SEED, "min_width": 80, "buttons": []}
-    return gr.Number(value, label=label, elem_id=name, **options)
+    """Builds a field without limits of its own: Gradio would answer a wrong number with an error of its own."""
+    return gr.Number(value, label=label, elem_id=name, min_width=80, buttons=[])
 
 
 def _button(label: str, name: str, **options: Any) -> gr.Button:

@@ -13,8 +13,9 @@ from PIL import Image
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.errors import InputError
 from sagan_jax.exploring.choice import NO_TRUNCATION, Choice
-from sagan_jax.exploring.scene import AttentionLayer, Scene
+from sagan_jax.exploring.scene import Scene
 from sagan_jax.runtime.randomness import stream_key
+from sagan_jax.sampling.attention_layer import AttentionLayer, scale_end
 from sagan_jax.sampling.interpolation import mixed_classes, slerp
 from sagan_jax.sampling.model import Model
 
@@ -126,8 +127,6 @@ def read_upload(path: str, resolution: int) -> np.ndarray:
 def _attention_layers(network: str, maps: dict[str, np.ndarray], params: dict) -> tuple[AttentionLayer, ...]:
     layers = []
     for name, (weights,) in maps.items():
-        queries, keys = weights.shape
         gamma = float(jax.device_get(params[name]["gamma"]))
-        scale_max = max(2.0, float(weights.max()) * keys)  # so that noise about uniform attention stays dark
-        layers.append(AttentionLayer(network, round(queries**0.5), gamma, weights, scale_max))
+        layers.append(AttentionLayer(network, round(len(weights) ** 0.5), gamma, weights, scale_end(weights)))
     return tuple(layers)

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from etils import epath
 
-from sagan_jax.exploring.scene import signed
 from sagan_jax.runtime.workdir import SAMPLES, read_metrics
+from sagan_jax.sampling.numbers import signed
 
 WIDTH, HEIGHT = 400, 150  # of the curves, in units of their SVG
 MAX_CURVE_STEPS = 300  # of a curve
-COLORS = ("#2b2a27", "#c2410c", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
+COLORS = ("var(--ink)", "#c2410c", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
 NETWORKS = {"g": "Generator", "d": "Discriminator"}
 
 
@@ -54,7 +54,8 @@ def moment_html(timeline: Timeline, step: int) -> str:
     """Draws the sample sheet of a step, and the curves of the gammas with that step marked."""
     data = base64.b64encode(timeline.sheets[step].read_bytes()).decode()
     sheet = f'<img alt="samples after {step:,} steps" src="data:image/png;base64,{data}">'
-    return f'<div class="moment"><figure>{sheet}</figure>{_gammas(timeline, step)}</div>'
+    opens = f'<button class="sheet" type="button" title="show it large">{sheet}</button>'
+    return f'<div class="moment"><figure>{opens}</figure>{_gammas(timeline, step)}</div>'
 
 
 def gamma_name(metric: str) -> str:
@@ -93,7 +94,7 @@ def _svg(timeline: Timeline, names: list[str], step: int) -> str:
     for index, name in enumerate(names):
         known = [place(at, timeline.gammas[at][name]) for at in steps if name in timeline.gammas[at]]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)
-        lines.append(f'<polyline points="{path}" stroke="{COLORS[index % len(COLORS)]}"/>')
+        lines.append(f'<polyline points="{path}" style="stroke:{COLORS[index % len(COLORS)]}"/>')
     now, zero = place(step, 0.0)
     axes = (
         f'<path class="axis" d="M0 {zero:.1f}H{WIDTH}"/><text x="4" y="{zero - 4:.1f}">0</text>'

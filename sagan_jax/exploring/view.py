@@ -5,19 +5,33 @@ import html
 
 import numpy as np
 
-from sagan_jax.exploring.choice import MAX_POINTS, Point
-from sagan_jax.exploring.heat import BRIGHTNESS, color_scale, css_color, enlarged, heat, marks_svg, overlay
-from sagan_jax.exploring.scene import AttentionLayer, Scene, signed
-from sagan_jax.runtime.pictures import POINT_COLORS, encoded_png
+from sagan_jax.exploring.choice import MAX_POINTS
+from sagan_jax.exploring.scene import Scene
+from sagan_jax.runtime.pictures import encoded_png
+from sagan_jax.sampling.attention_layer import AttentionLayer, Point
+from sagan_jax.sampling.heat import (
+    BRIGHTNESS,
+    EVEN_WORD,
+    POINT_COLORS,
+    color_scale,
+    css_color,
+    enlarged,
+    heat,
+    marks_svg,
+    overlay,
+)
+from sagan_jax.sampling.numbers import percent, signed, times
 
 DOT, SMALL_DOT = 0.026, 0.05  # radii as fractions of the picture's side
 STOPS = ",".join(f"rgba({r},{g},{b},{opacity / 255:.2f})" for r, g, b, opacity in color_scale(9))
 CLICK = '<span class="click"></span>'  # "Click", or "Tap" where there is no mouse
+ALL_EVEN = "Every point attends to all cells alike: there is nothing to draw."
+EVEN_MARK = f'<span class="even"><b>{EVEN_WORD}</b></span>'
 READING = """<dl class="reading">
 <div><dt>Heat</dt><dd>1× is the weight of a cell under uniform attention; nothing is drawn below it. Arrows lead to the
 cell that a point attends to most, if one stands out.</dd></div>
-<div><dt>γ</dt><dd>What attention finds is multiplied by it and added. At 0 the layer does nothing, however fine its map
-looks.</dd></div>
+<div><dt>γ</dt><dd>What attention finds is multiplied by it and added. At 0 the layer does nothing, whatever its map
+shows.</dd></div>
 <div><dt>Entropy</dt><dd>100 % attends to all cells alike, 0 % to one.</dd></div>
 <div><dt>Distance</dt><dd>Mean distance of the cells that a point attends to, in pixels of the image.</dd></div>
 </dl>"""
@@ -31,11 +45,19 @@ def picture_html(scene: Scene) -> str:
 def image_html(scene: Scene, points: list[Point], caption: str) -> str:
     """Draws the image, large, with its points."""
     marks = marks_svg(list(enumerate(points)), [None] * len(points), DOT)
+    cells = max((layer.side for layer in scene.layers), default=16)
+    keys = "arrow keys move a cross, Enter sets a point there"
     return (
-        f'<figure><div class="tile" id="stage-image" role="img" aria-label="{html.escape(caption)}">'
+        f'<figure><div class="tile" id="stage-image" role="application" tabindex="0" data-cells="{cells}"'
+        f' aria-label="{html.escape(caption)}: {keys}">'
         f'<i class="picture"></i>{marks}</div>'
         f"<figcaption><span>{html.escape(caption)}</span>{_verdict(scene.logit)}</figcaption></figure>"
     )
+
+
+def notice_html(notice: str) -> str:
+    """Says what is wrong, or nothing."""
+    return f'<p class="notice" role="alert">{html.escape(notice)}</p>' if notice else ""
 
 
 def layers_html(scene: Scene, points: list[Point]) -> str:
@@ -54,17 +76,17 @@ def _verdict(logit: float | None) -> str:
 
 
 def _card(scene: Scene, layer: AttentionLayer, points: list[Point]) -> str:
-    side, keys_side = layer.side, round(layer.weights.shape[1] ** 0.5)
-    cells = f"{side}×{side} points attend to {keys_side}×{keys_side} cells"
     stops = f"background-image:linear-gradient(90deg,{STOPS})"
+    scale = f'<p class="scale">1× <i style="{stops}"></i> {times(layer.scale_max)}</p>'
+    if layer.is_even:
+        scale, maps = "", f'<p class="none">{ALL_EVEN}</p>'
+    else:
+        maps = "".join(_map(layer, index, point, scene.image.shape[0]) for index, point in enumerate(points))
+        maps = f'<div class="maps">{_all_points(layer, points)}{maps}{_invitation(points)}</div>'
     return (
-        f'<section class="layer" data-layer="{layer.network}_{side}" aria-label="{layer.name}"><header>'
-        f"<h3>{layer.network.capitalize()} <small>{cells}</small></h3>"
-        f'<p class="scale">1× <i style="{stops}"></i> {layer.scale_max:.2g}×</p>'
-        f'<p class="gamma">γ <b>{signed(layer.gamma, 3)}</b></p></header>'
-        f'<div class="maps">{_all_points(layer, points)}'
-        f"{''.join(_map(layer, index, point, scene.image.shape[0]) for index, point in enumerate(points))}"
-        f"{_invitation(points)}</div></section>"
+        f'<section class="layer" data-layer="{layer.network}_{layer.side}" aria-label="{layer.name}"><header>'
+        f"<h3>{layer.network.capitalize()} <small>{layer.sides}</small></h3>{scale}"
+        f'<p class="gamma">γ <b>{signed(layer.gamma, 3)}</b></p></header>{maps}</section>'
     )
 
 
@@ -72,9 +94,12 @@ def _all_points(layer: AttentionLayer, points: list[Point]) -> str:
     """Draws all points in one picture, as figure 5 of the paper."""
     if not points:
         return ""
-    cells = overlay([layer.row_at(point) for point in points], POINT_COLORS[: len(points)], layer.scale_max)
     marks = marks_svg(list(enumerate(points)), [layer.target_at(point) for point in points], SMALL_DOT)
-    picture = f'<img class="cells" alt="what all points attend to" src="{_data(cells)}">'
+    if all(layer.is_even_at(point) for point in points):
+        picture = EVEN_MARK
+    else:
+        cells = overlay([layer.row_at(point) for point in points], POINT_COLORS[: len(points)])
+        picture = f'<img class="cells" alt="what all points attend to most" src="{_data(cells)}">'
     return (
         f'<figure class="together"><div class="tile"><i class="picture"></i>{picture}{marks}</div>'
         "<figcaption><b>all points</b></figcaption></figure>"
@@ -82,13 +107,16 @@ def _all_points(layer: AttentionLayer, points: list[Point]) -> str:
 
 
 def _map(layer: AttentionLayer, index: int, point: Point, resolution: int) -> str:
-    cells = heat(layer.row_at(point), layer.scale_max)
     marks = marks_svg([(index, point)], [layer.target_at(point)], SMALL_DOT)
-    picture = f'<img class="cells" alt="what point {index + 1} attends to" src="{_data(cells)}">'
+    if layer.is_even_at(point):
+        picture = EVEN_MARK
+    else:
+        cells = _data(heat(layer.row_at(point), layer.scale_max))
+        picture = f'<img class="cells" alt="what point {index + 1} attends to" src="{cells}">'
     return (
         f'<figure class="map" style="--point:{css_color(index)}" data-query="{layer.query_at(point)}">'
         f'<div class="tile"><i class="picture"></i>{picture}{marks}</div>'
-        f"<figcaption><span>entropy <b>{100 * layer.entropy_at(point):.0f} %</b></span> "
+        f"<figcaption><span>entropy <b>{percent(layer.entropy_at(point))}</b></span> "
         f"<span>distance <b>{layer.distance_at(point, resolution):.1f} px</b></span></figcaption></figure>"
     )
 

@@ -31,14 +31,20 @@ body { margin: 2rem auto; max-width: 68rem; padding: 0 1rem; font: 16px/1.5 syst
   color: var(--ink); background: var(--paper); }
 h1 { margin: 0; font-size: 1.8rem; } h2 { margin: 2.2rem 0 .6rem; font-size: 1.2rem; }
 p, li { max-width: 46rem; } .soft { color: var(--soft); }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
-figure { display: inline-block; margin: 0; padding: .8rem; background: var(--card); border: 1px solid var(--line);
-  border-radius: 6px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(19rem, 100%), 1fr)); gap: 1rem; }
+figure { display: inline-block; box-sizing: border-box; max-width: 100%; margin: 0; padding: .8rem;
+  background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 figcaption { font-size: .85rem; color: var(--soft); } figure svg, figure img { max-width: 100%; height: auto; }
+.wide, pre { overflow-x: auto; } h1, td, code { overflow-wrap: break-word; }
 table { border-collapse: collapse; background: var(--card); font-size: .92rem; }
 th, td { padding: .25rem .8rem; border: 1px solid var(--line); text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 details { margin: .6rem 0; } summary { cursor: pointer; }
+@media (max-width: 40rem) {
+  body { margin: 1rem auto; padding: 0 .6rem; } figure { padding: .4rem; } table, tbody { display: block; }
+  tr { display: grid; grid-template-columns: 1fr auto; border-bottom: 1px solid var(--line); padding: .3rem .5rem; }
+  th, td { padding: 0; border: 0; } td:empty { display: none; } td.soft, td[colspan] { grid-column: 1 / -1; }
+}
 """
 
 
@@ -53,7 +59,12 @@ def report_page(workdir: epath.Path) -> str:
     sections = [
         *_scores(workdir),
         *_curves(rows),
-        *_pictures(workdir, SAMPLES, "Samples", "Always of the same latents, not selected."),
+        *_pictures(
+            workdir,
+            SAMPLES,
+            "Samples",
+            "Always of the same latents, not selected; with classes, each column is one latent.",
+        ),
         *_pictures(
             workdir,
             NEIGHBOURS,
@@ -61,7 +72,12 @@ def report_page(workdir: epath.Path) -> str:
             "Each row is a sample and the real images nearest to it in feature space. The number is the distance of"
             " the nearest, in units of the median distance of a real image from its own nearest: near 0 it is a copy.",
         ),
-        *_pictures(workdir, ATTENTION, "Attention", "What each marked point attends to."),
+        *_pictures(
+            workdir,
+            ATTENTION,
+            "Attention",
+            "What each marked point attends to, in every layer. An even one draws nothing.",
+        ),
         *_pictures(workdir, REAL, "Real images", "Of the training data, in the rows of the sample sheets."),
         f"<h2>Settings</h2><details><summary>{CONFIG_FILE}</summary><pre>{_text(json.dumps(config, indent=2))}</pre>"
         "</details>",
@@ -70,7 +86,8 @@ def report_page(workdir: epath.Path) -> str:
     about = f"{_about_data(workdir / DATA_FILE)} · step {step:,}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(workdir.name)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body><header>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head>\n<body><header>"
         f'<h1>{_text(workdir.absolute().name)}</h1><p class="soft">{_text(about)}</p></header>\n'
         + "\n".join(sections)
         + "\n</body></html>\n"
@@ -100,7 +117,7 @@ def _scores(workdir: epath.Path) -> Iterator[str]:
             for part, facts in evaluation.protocol.items()
         ]
         lines += [f'<tr><th>note</th><td colspan="2">{_text(warning)}</td></tr>' for warning in evaluation.warnings]
-        yield "<table>" + "\n".join(lines) + "</table><p></p>"
+        yield '<div class="wide"><table>' + "\n".join(lines) + "</table></div><p></p>"
 
 
 def _pictures(workdir: epath.Path, kind: str, title: str, about: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from sagan_jax.metrics.attention import attention_distance, attention_entropy
+from sagan_jax.sampling.attention_layer import AttentionLayer, scale_end
 from sagan_jax.sampling.sampler import Tree
 
 
@@ -23,6 +24,12 @@ class AttentionMaps(NamedTuple):
     def joined(self, other: "AttentionMaps") -> "AttentionMaps":
         """Returns the layers of both."""
         return AttentionMaps(self.maps | other.maps, self.gammas | other.gammas)
+
+    def layers(self, name: str) -> list[AttentionLayer]:
+        """Returns one layer at work on each of the images, with one colour scale for all of them."""
+        weights, network = self.maps[name], name.partition("_")[0]
+        side, end = round(weights.shape[1] ** 0.5), scale_end(weights)
+        return [AttentionLayer(network, side, self.gammas[name], of_image, end) for of_image in weights]
 
 
 def attention_of(network: str, maps: dict[str, np.ndarray], params: Tree) -> AttentionMaps:

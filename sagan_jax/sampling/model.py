@@ -103,7 +103,7 @@ class Model:
         seed: int = 0,
         truncation: float = math.inf,
     ) -> tuple[np.ndarray, AttentionMaps]:
-        """Computes where the attention layers look.
+        """Computes what the points of images attend to, in every attention layer.
 
         Without `images`, on samples, in both networks. On given images, in the discriminator.
 

@@ -1,6 +1,7 @@
 """Files made with a model: single images, an archive, a sheet, interpolations, attention."""
 
 import itertools
+import math
 import tempfile
 import zipfile
 from pathlib import Path
@@ -9,19 +10,15 @@ import numpy as np
 from etils import epath
 
 from sagan_jax.errors import InputError
-from sagan_jax.runtime.pictures import (
-    attention_picture,
-    encoded_animation,
-    encoded_png,
-    layer_caption,
-    sample_sheet,
-)
+from sagan_jax.runtime.pictures import GAP, PAPER, encoded_animation, encoded_png, sample_sheet
 from sagan_jax.runtime.storage import is_remote, partial_path, publish, write_atomic
-from sagan_jax.sampling.attention import AttentionMaps, mean_distance, mean_entropy
+from sagan_jax.sampling.attention import AttentionMaps
+from sagan_jax.sampling.attention_picture import attention_picture, layer_line
 from sagan_jax.sampling.model import Model
+from sagan_jax.sampling.numbers import percent
 
 SHEET_ROWS, SHEET_COLUMNS = 10, 10
-SHOWN_FRAMES = 8  # of an interpolation's sheet
+SHOWN_FRAMES, MOST_COLUMNS = 8, 16  # of an interpolation's sheet: so many, or one of each waypoint up to the other
 SMALLEST_MOVING = 96  # pixels; smaller images are enlarged in an animation
 
 
@@ -74,49 +71,73 @@ def draw_sheet(model: Model, latents: np.ndarray, labels: np.ndarray, title: str
 
     The sheet has a row per class where there are several images of several classes; otherwise names are captions.
     """
-    classes = list(dict.fromkeys(labels.tolist()))[:SHEET_ROWS]
-    columns = min(SHEET_COLUMNS, min(int(np.sum(labels == label)) for label in classes))
+    classes = list(dict.fromkeys(labels.tolist()))
     captions: list[str] = []
-    if len(classes) > 1 and columns > 1:
-        chosen = np.concatenate([np.flatnonzero(labels == label)[:columns] for label in classes])
-        rows = [_class_name(model, label) for label in classes]
+    if 1 < len(classes) < len(labels):
+        rows = [np.flatnonzero(labels == label)[:SHEET_COLUMNS] for label in classes[:SHEET_ROWS]]
+        names = [_class_name(model, label) for label in classes[:SHEET_ROWS]]
     else:
-        columns = min(SHEET_COLUMNS, max(1, round(len(labels) ** 0.5)))
-        rows = [""] * min(SHEET_ROWS, len(labels) // columns)
-        chosen = np.arange(len(rows) * columns)
-        if len(classes) > 1:
-            captions = [_class_name(model, label) for label in labels[chosen]]
-        else:
-            rows[0] = _class_name(model, classes[0])  # of all rows
+        shown = np.arange(min(len(labels), SHEET_ROWS * SHEET_COLUMNS))
+        columns = math.ceil(len(shown) ** 0.5)
+        rows = np.split(shown, range(columns, len(shown), columns))
+        names = [_class_name(model, classes[0]) if len(classes) == 1 else "", *[""] * (len(rows) - 1)]
+        captions = [_class_name(model, label) for label in labels[shown]] if len(classes) > 1 else []
+    chosen = np.concatenate(rows)
     images = model.sampler.images(model.variables, latents[chosen], labels[chosen])
-    return sample_sheet(images.reshape(len(rows), columns, *images.shape[1:]), rows, title, captions)
+    if len(chosen) < len(labels):
+        title += f" · {len(chosen)} of {len(labels):,} images"
+    return sample_sheet(np.split(images, np.cumsum([len(row) for row in rows])[:-1]), names, title, captions)
 
 
 def write_interpolation(
-    frames: np.ndarray, names: list[str], title: str, folder: epath.Path, kind: str
+    frames: np.ndarray, row_names: list[str], waypoints: list[str], title: str, folder: epath.Path, kind: str
 ) -> list[epath.Path]:
     """Writes a sheet of some frames and an animation of all; returns the files.
 
     Args:
-      frames: [R, T, H, W, 3] uint8, R interpolations of T frames.
-      names: R names for the sheet's rows.
+      frames: [R, K * T, H, W, 3] uint8, R interpolations over K waypoints of T frames each.
+      row_names: R names for the sheet's rows.
+      waypoints: K names, of what the columns begin with.
       title: of the sheet.
       folder: for the files.
       kind: of the animation, "webp" or "gif".
     """
-    shown = np.linspace(0, frames.shape[1], SHOWN_FRAMES, endpoint=False).astype(int)
+    shown, names = sheet_columns(waypoints, frames.shape[1] // len(waypoints))
     sheet, animation = folder / "interpolation.png", folder / f"interpolation.{kind}"
-    write_atomic(sheet, encoded_png(sample_sheet(frames[:, shown], names, title)))
-    columns = max(1, round(len(frames) ** 0.5))
-    rows = -(-len(frames) // columns)
-    blank = np.full((rows * columns - len(frames), *frames.shape[1:]), 250, np.uint8)
-    grid = np.concatenate([frames, blank]).reshape(rows, columns, *frames.shape[1:])
-    height, width = frames.shape[2:4]
-    moving = grid.transpose(2, 0, 3, 1, 4, 5).reshape(frames.shape[1], rows * height, columns * width, 3)
-    larger = max(1, SMALLEST_MOVING // height)
-    moving = moving.repeat(larger, axis=1).repeat(larger, axis=2)
-    write_atomic(animation, encoded_animation(moving, kind))
+    write_atomic(sheet, encoded_png(sample_sheet(frames[:, shown], row_names, title, column_names=names)))
+    write_atomic(animation, encoded_animation(_side_by_side(frames), kind))
     return [sheet, animation]
+
+
+def sheet_columns(waypoints: list[str], frames: int) -> tuple[list[int], list[str]]:
+    """Returns which frames an interpolation's sheet shows, with their names: every waypoint, and what lies between.
+
+    Of many waypoints only some are shown.
+
+    Args:
+      waypoints: their names.
+      frames: from one waypoint to the next.
+    """
+    between = min(frames, max(1, SHOWN_FRAMES // len(waypoints)))
+    places = range(0, len(waypoints), -(-len(waypoints) // MOST_COLUMNS))
+    shown = [(place, frames * part // between) for place in places for part in range(between)]
+    names = [waypoints[place] if not part else f"→ {percent(part / frames)}" for place, part in shown]
+    return [place * frames + part for place, part in shown], names
+
+
+def _side_by_side(frames: np.ndarray) -> np.ndarray:
+    """Lays interpolations [R, T, H, W, 3] out as one, nearly square and with gaps between them."""
+    larger = max(1, -(-SMALLEST_MOVING // frames.shape[2]))
+    frames = frames.repeat(larger, axis=2).repeat(larger, axis=3)
+    count, length, side = frames.shape[:3]
+    columns = math.ceil(count**0.5)
+    rows = -(-count // columns)
+    height, width = (number * (side + GAP) - GAP for number in (rows, columns))
+    canvas = np.full((length, height, width, 3), PAPER, np.uint8)
+    for index, moving in enumerate(frames):
+        top, left = (place * (side + GAP) for place in divmod(index, columns))
+        canvas[:, top : top + side, left : left + side] = moving
+    return canvas
 
 
 def write_attention(
@@ -128,13 +149,10 @@ def write_attention(
       its file, and a line of numbers per layer.
     """
     file = folder / "attention.png"
-    write_atomic(file, encoded_png(attention_picture(images, attention.maps, attention.gammas, title)))
-    lines = [
-        f"{layer_caption(layer, weights, attention.gammas[layer])}, entropy {mean_entropy(weights):.2f} of at most"
-        f" {np.log(weights.shape[-1]):.2f} nats, mean distance {mean_distance(weights, images.shape[1]):.1f} px"
-        for layer, weights in attention.maps.items()
-    ]
-    return file, lines
+    write_atomic(
+        file, encoded_png(attention_picture(images, attention, f"{title} · what each marked point attends to"))
+    )
+    return file, [layer_line(name, attention, images.shape[1]) for name in attention.maps]
 
 
 def _write_pixels(archive: zipfile.ZipFile, model: Model, latents: np.ndarray, labels: np.ndarray) -> None:

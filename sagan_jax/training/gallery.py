@@ -1,4 +1,4 @@
-"""What one looks at while a network learns: a sheet of samples, and where some of them attend."""
+"""What one sees while a network learns: a sheet of samples, and what points of some of them attend to."""
 
 import functools
 
@@ -11,12 +11,13 @@ from sagan_jax.data.overview import class_examples, look_at
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.plain import plain_network, plain_params
-from sagan_jax.runtime.pictures import attention_picture, sample_sheet
+from sagan_jax.runtime.pictures import sample_sheet
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import put_global, replicated
 from sagan_jax.runtime.workdir import ATTENTION, REAL, SAMPLES, image_file
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.attention import AttentionMaps, attention_of, mean_distance, mean_entropy
+from sagan_jax.sampling.attention_picture import attention_picture
 from sagan_jax.sampling.model import discriminate
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.state import TrainState, Tree
@@ -99,7 +100,8 @@ class Gallery:
     def _draw_samples(self, step: int, variables: Tree) -> epath.Path:
         images = self._sampler.images(variables, self._latents, self._labels)
         grid = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
-        title = f"step {step:,} · averaged generator · not selected"
+        one_latent = " · each column is one latent" if any(self._row_names) else ""
+        title = f"step {step:,} · averaged generator · not selected{one_latent}"
         return self._writer.write_image(step, SAMPLES, sample_sheet(grid, self._row_names, title))
 
     def _draw_attention(self, step: int, state: TrainState, variables: Tree) -> epath.Path:
@@ -115,10 +117,8 @@ class Gallery:
             numbers[f"{network[0]}_distance_{side}"] = mean_distance(weights, images.shape[1])
         if numbers and step % self._every_steps == 0:  # so that a run in parts has the rows of a whole one
             self._writer.write_scalars_once(step, numbers)
-        title = f"step {step:,} · where each marked point looks"
-        return self._writer.write_image(
-            step, ATTENTION, attention_picture(images, attention.maps, attention.gammas, title)
-        )
+        title = f"step {step:,} · what each marked point attends to"
+        return self._writer.write_image(step, ATTENTION, attention_picture(images, attention, title))
 
     def _discriminator_attention(self, params: Tree, images: np.ndarray, labels: np.ndarray) -> AttentionMaps:
         """Computes the discriminator's on images [N, H, W, 3] uint8 with labels [N]."""

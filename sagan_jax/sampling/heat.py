@@ -5,13 +5,18 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
-from sagan_jax.exploring.choice import Point
-from sagan_jax.runtime.pictures import POINT_COLORS
+from sagan_jax.runtime.pictures import font
+from sagan_jax.sampling.attention_layer import EVEN, AttentionLayer, Point
 
+# Four colours of the Okabe-Ito palette, for any kind of colour vision, that are visible on photographs.
+POINT_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167))
 MAX_OPACITY = 0.82
+TOGETHER_OPACITY, LEAST_CELLS = 0.75, 3  # of a picture of several points; cells of each
 COLORMAP_RANGE = (0.5, 0.96)  # of matplotlib's inferno: neither its blacks nor its whites
+EVEN_WORD = "even"  # in place of heat where a point attends to all cells alike
+SCALE_WIDTH, SCALE_INK = 84, (110, 110, 105)
 BRIGHTNESS = 0.62  # of the grey image under a heat map
 SMALL, ENLARGED = 128, 256  # pixels: images with smaller sides are enlarged, since browsers do it less well
 SUPERSAMPLING = 4  # Pillow draws without smoothing: marks are drawn at this multiple and scaled down
@@ -33,15 +38,22 @@ def heat(row: np.ndarray, scale_max: float) -> np.ndarray:
     return _square(_glow(_levels(row, scale_max)))
 
 
-def overlay(rows: Sequence[np.ndarray], colors: Sequence[tuple[int, int, int]], scale_max: float) -> np.ndarray:
-    """Draws several rows of attention weights [M] in one heat map, each in its colour.
+def overlay(rows: Sequence[np.ndarray], colors: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Draws several rows of attention weights [M] together: of each the cells that it attends to most, in its colour.
+
+    All cells of several points in one picture cannot be read; so it is a sixteenth of them, and none that an even
+    row would have as well.
 
     Returns:
-      [side, side, 4] uint8: each cell in the colour of the row with the largest weight there.
+      [side, side, 4] uint8; a cell of several rows has the colour of the one with the largest weight there.
     """
-    levels = np.stack([_levels(row, scale_max) for row in rows])
-    strongest = np.array(colors, np.float32)[levels.argmax(axis=0)]
-    return _square(_pixels(strongest, levels.max(axis=0)))
+    shares = np.stack(rows) * len(rows[0])
+    count = max(LEAST_CELLS, len(rows[0]) // 16)
+    least = np.maximum(np.sort(shares, axis=1)[:, -min(count, len(rows[0]))], EVEN)
+    shown = np.where(shares >= least[:, None], shares, 0)
+    opacity = np.where(shown.max(axis=0) > 0, TOGETHER_OPACITY, 0.0)
+    strongest = np.array(colors, np.float32)[shown.argmax(axis=0)]
+    return _square(np.concatenate([strongest, opacity[:, None] * 255], axis=1).round().astype(np.uint8))
 
 
 def color_scale(count: int) -> np.ndarray:
@@ -71,6 +83,43 @@ def covered(image: Image.Image, cells: np.ndarray) -> Image.Image:
     """Lays colours [side, side, 4] uint8 over an image, as cells with hard edges."""
     over = Image.fromarray(cells).resize(image.size, Image.Resampling.NEAREST)
     return Image.alpha_composite(image.convert("RGBA"), over).convert("RGB")
+
+
+def attended_map(image: Image.Image, layer: AttentionLayer, index: int, point: Point, radius: float) -> Image.Image:
+    """Draws what one point of a square image attends to: heat over the darkened image, its dot and its arrow.
+
+    Args:
+      image: as large as the map is to be.
+      layer: that attends.
+      index: of the point, which gives its colour.
+      point: on the image.
+      radius: of its dot, as a fraction of the side.
+    """
+    if layer.is_even_at(point):
+        return with_marks(_with_word(darkened(image), EVEN_WORD), [(index, point)], [None], radius)
+    cells = heat(layer.row_at(point), layer.scale_max)
+    return with_marks(covered(darkened(image), cells), [(index, point)], [layer.target_at(point)], radius)
+
+
+def attended_together(image: Image.Image, layer: AttentionLayer, points: Sequence[Point], radius: float) -> Image.Image:
+    """Draws what several points attend to in one picture, each in its colour, as figure 5 of the paper."""
+    if not points:
+        return image
+    if all(layer.is_even_at(point) for point in points):
+        return with_marks(_with_word(darkened(image), EVEN_WORD), list(enumerate(points)), [None] * len(points), radius)
+    cells = overlay([layer.row_at(point) for point in points], POINT_COLORS[: len(points)])
+    targets = [layer.target_at(point) for point in points]
+    return with_marks(covered(darkened(image), cells), list(enumerate(points)), targets, radius)
+
+
+def draw_scale(canvas: Image.Image, right_middle: tuple[int, int], end: str, letters: ImageFont.FreeTypeFont) -> None:
+    """Draws the colours from 1× to what `end` says, up to a place of a canvas."""
+    draw, (right, middle) = ImageDraw.Draw(canvas), right_middle
+    draw.text((right, middle), end, SCALE_INK, letters, anchor="rm")
+    right -= round(letters.getlength(end)) + 8
+    bar = Image.new("RGB", (SCALE_WIDTH, 10), (45, 45, 45))
+    canvas.paste(covered(bar, color_scale(bar.width)[None]), (right - bar.width, middle - 5))
+    draw.text((right - bar.width - 8, middle), "1×", SCALE_INK, letters, anchor="rm")
 
 
 def css_color(index: int) -> str:
@@ -113,6 +162,17 @@ def with_marks(
         box = [(fraction + sign * radius) * side for sign in (-1, 1) for fraction in point]
         draw.ellipse(box, POINT_COLORS[index], "white", border)
     return canvas.resize(image.size, Image.Resampling.LANCZOS)
+
+
+def _with_word(image: Image.Image, word: str) -> Image.Image:
+    """Writes a word in the middle of an image, on a dark band that fits it."""
+    letters = font(max(11, image.width // 11))
+    draw, middle = ImageDraw.Draw(image), image.width / 2
+    half, height = letters.getlength(word) / 2 + letters.size * 0.6, letters.size * 0.85
+    box = (middle - half, middle - height, middle + half, middle + height)
+    draw.rounded_rectangle(box, height, fill=(38, 38, 38))
+    draw.text((middle, middle), word, (225, 225, 220), letters, anchor="mm")
+    return image
 
 
 def _arrow(start: Point, end: Point, radius: float) -> list[Point]:
