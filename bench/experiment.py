@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from sagan_jax.config import load_config
 from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh
-from sagan_jax.training.dispatch import StepsFunction, compile_creation, compile_steps
+from sagan_jax.training.creation import abstract_state, fresh_state
+from sagan_jax.training.dispatch import StepsFunction, compile_steps
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 
@@ -58,11 +59,11 @@ class Experiment:
 
     def fresh_state(self) -> TrainState:
         """Returns a fresh state on the devices."""
-        return compile_creation(self.step_config, self.mesh)(jax.random.key(0))
+        return fresh_state(self.step_config, self.mesh, jax.random.key(0))
 
     def abstract_state(self) -> TrainState:
         """Returns the state's shapes and shardings."""
-        return compile_creation(self.step_config, self.mesh).eval_shape(jax.random.key(0))
+        return abstract_state(self.step_config, self.mesh)
 
     def take_steps(self) -> StepsFunction:
         """Makes the function of the training loop anew, so that nothing is compiled yet."""

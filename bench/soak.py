@@ -34,7 +34,7 @@ from sagan_jax.errors import RUN_AGAIN
 from sagan_jax.runtime.checkpoint_reading import SavedCheckpoints
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.workdir import ATTENTION, CHECKPOINTS, METRICS_FILE, SAMPLES, image_file, read_metrics
-from sagan_jax.training.dispatch import compile_creation
+from sagan_jax.training.creation import abstract_state
 from sagan_jax.training.step_config import build_step_config
 
 CHANGES = (
@@ -198,7 +198,7 @@ def newest_step(workdir: Path) -> int:
 def differences(first: Path, second: Path, steps: int) -> list[str]:
     """Returns what is not the same, bit for bit, after the last step."""
     config = changed_config("digits", CHANGES)
-    like = compile_creation(build_step_config(config), make_mesh(jax.devices()[:1])).eval_shape(jax.random.key(0))
+    like = abstract_state(build_step_config(config), make_mesh(jax.devices()[:1]))
     states = [
         jax.tree_util.tree_leaves_with_path(jax.device_get(SavedCheckpoints(run / CHECKPOINTS).restore(steps, like)))
         for run in (first, second)

@@ -24,8 +24,9 @@ from sagan_jax.config import load_config  # noqa: E402
 from sagan_jax.data.digits import Digits  # noqa: E402
 from sagan_jax.data.pipeline import Pipeline  # noqa: E402
 from sagan_jax.runtime.randomness import stream_key  # noqa: E402
-from sagan_jax.runtime.sharding import batch_sharding, make_mesh, to_global  # noqa: E402
-from sagan_jax.training.dispatch import compile_creation, compile_steps  # noqa: E402
+from sagan_jax.runtime.sharding import batch_sharding, make_mesh, put_global, state_shardings, to_global  # noqa: E402
+from sagan_jax.training.creation import fresh_state  # noqa: E402
+from sagan_jax.training.dispatch import compile_steps  # noqa: E402
 from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
 from sagan_jax.training.step_config import build_step_config  # noqa: E402
 
@@ -49,16 +50,20 @@ class Trainer:
 
     config: object
     devices: int = 1
+    first: object = None  # the state of step 0, on the host
 
     def __post_init__(self):
         self.step_config = build_step_config(self.config)
         self.mesh = make_mesh(jax.devices()[: self.devices], self.config.mesh.fsdp)
         self.step = compile_steps(self.step_config, self.mesh, self.config.data.resolution)
         self.pipeline = Pipeline(self.config, Digits(self.config.data.resolution))
-        self.create = compile_creation(self.step_config, self.mesh)
 
     def fresh_state(self):
-        return self.create(stream_key(self.config.seed, "initial weights"))
+        if self.first is None:
+            self.first = jax.device_get(
+                fresh_state(self.step_config, self.mesh, stream_key(self.config.seed, "initial weights"))
+            )
+        return jax.tree.map(put_global, state_shardings(self.mesh, self.first), jax.tree.map(np.copy, self.first))
 
     def batch(self, step):
         return to_global(batch_sharding(self.mesh), self.pipeline.batch_for_step(step))

@@ -14,7 +14,8 @@ from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.checkpoint import Checkpoints, SavedCheckpoints
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.dispatch import call_lengths, compile_creation, compile_steps
+from sagan_jax.training.creation import abstract_state
+from sagan_jax.training.dispatch import call_lengths, compile_steps
 from sagan_jax.training.step_config import build_step_config
 
 pytestmark = pytest.mark.usefixtures("hasty_compilation")
@@ -104,7 +105,7 @@ def test_devices_exchange_gradients_and_moments_only(programs, tiny_trainer):
         for shape in re.findall(r"f32\[([\d,]*)\]", types)
     ]
     exchanged = sum(math.prod(map(int, shape.split(","))) if shape else 1 for shape in shapes)
-    state = jax.eval_shape(tiny_trainer.fresh_state)
+    state = tiny_trainer.fresh_state()
     generator, discriminator, moments = (
         sum(x.size for x in jax.tree.leaves(tree))
         for tree in (state.generator.params, state.discriminator.params, state.generator.batch_stats)
@@ -118,7 +119,7 @@ def test_devices_exchange_gradients_and_moments_only(programs, tiny_trainer):
 def test_a_step_at_128_px_takes_at_most_95_gflop_per_image():
     config = load_config("imagenet128")
     step_config, mesh, batch_size = build_step_config(config), make_mesh(jax.devices()[:1]), config.train.batch_size
-    state = compile_creation(step_config, mesh).eval_shape(jax.random.key(0))
+    state = abstract_state(step_config, mesh)
     batch = Batch(
         jax.ShapeDtypeStruct((1, batch_size, 128, 128, 3), np.uint8), jax.ShapeDtypeStruct((1, batch_size), np.int32)
     )
@@ -150,5 +151,5 @@ def test_a_state_spread_over_devices_takes_the_same_steps_and_less_memory(tmp_pa
     checkpoints = Checkpoints(tmp_path, 1, 100)
     checkpoints.save(1, state)
     checkpoints.close()
-    found = SavedCheckpoints(tmp_path).restore(1, whole.create.eval_shape(jax.random.key(0)))
+    found = SavedCheckpoints(tmp_path).restore(1, abstract_state(whole.step_config, whole.mesh))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(found), jax.device_get(state))

@@ -23,7 +23,7 @@ from sagan_jax.models.generator import Generator
 from sagan_jax.portable.folder import save_model
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.dispatch import compile_creation
+from sagan_jax.training.creation import fresh_state
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.step_config import build_step_config
 
@@ -230,9 +230,9 @@ def own_run(tiny_run, tmp_path_factory):
         InvertedGenerator(wider, 10, generator.config),
         WithMoreArrays(discriminator.architecture, 10, discriminator.config),
     )
-    create = compile_creation(dataclasses.replace(step_config, networks=networks), make_mesh())
+    state = fresh_state(dataclasses.replace(step_config, networks=networks), make_mesh(), jax.random.key(0))
     checkpoints = Checkpoints(workdir / "checkpoints", 1, 100)
-    checkpoints.save(3, create(jax.random.key(0)))
+    checkpoints.save(3, state)
     checkpoints.close()
     for name in ("config.json", "data.json"):
         shutil.copy(tiny_run / name, workdir)

@@ -16,7 +16,8 @@ import correctness
 from sagan_jax.config import load_config
 from sagan_jax.data.batch import Batch
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.dispatch import compile_creation, compile_steps
+from sagan_jax.training.creation import abstract_state
+from sagan_jax.training.dispatch import compile_steps
 from sagan_jax.training.step_config import build_step_config
 
 SUMS = ("reduce_sum", "cumsum", "reduce_window_sum", "scatter-add", "psum")
@@ -65,7 +66,7 @@ def test_no_sum_of_many_numbers_is_in_bfloat16(config):
     """In the traced step; four small integers, as the ties of a maximum pooling, are exact."""
     step_config, mesh = build_step_config(config), make_mesh(jax.devices()[:1])
     key = jax.eval_shape(functools.partial(jax.random.key, 0))
-    state = compile_creation(step_config, mesh).eval_shape(key)
+    state = abstract_state(step_config, mesh)
     train, side = config.train, config.data.resolution
     updates = (train.discriminator_updates, train.batch_size)
     batch = (

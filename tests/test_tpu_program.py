@@ -147,7 +147,7 @@ def test_a_tpu_slice_exchanges_gradients_and_moments_only(tiny_program, tiny_tra
     # gradients go along with others. libtpu is pinned: another number is another program.
     assert len(tiny_program["collectives"]["all-reduce"]) == 12
     exchanged = sum(tiny_program["collectives"]["all-reduce"]) / np.dtype(np.float32).itemsize
-    state = jax.eval_shape(tiny_trainer.fresh_state)
+    state = tiny_trainer.fresh_state()
     generator, discriminator, moments = (
         flax.traverse_util.flatten_dict(tree)
         for tree in (state.generator.params, state.discriminator.params, state.generator.batch_stats)

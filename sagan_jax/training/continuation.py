@@ -12,7 +12,7 @@ from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.settings import check_settings, save_settings
 from sagan_jax.runtime.workdir import CONFIG_FILE, DATA_FILE
-from sagan_jax.training.dispatch import compile_creation
+from sagan_jax.training.creation import abstract_state, fresh_state
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import TrainStepConfig
 from sagan_jax.training.validation import free_fields
@@ -60,6 +60,7 @@ def _data(config: ConfigDict, source: ImageSource | ImageStream) -> dict:
 
 def initial_state(config: ConfigDict, step_config: TrainStepConfig, mesh: Mesh, checkpoints: Checkpoints) -> TrainState:
     """Returns the newest saved state, or a fresh one where nothing is saved; over the devices of the mesh."""
-    create, key = compile_creation(step_config, mesh), stream_key(config.seed, "initial weights")
     newest = checkpoints.newest_step()
-    return create(key) if newest is None else checkpoints.restore(newest, like=create.eval_shape(key))
+    if newest is None:
+        return fresh_state(step_config, mesh, stream_key(config.seed, "initial weights"))
+    return checkpoints.restore(newest, like=abstract_state(step_config, mesh))

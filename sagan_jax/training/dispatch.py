@@ -11,29 +11,14 @@ from jax.sharding import Mesh
 
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.residency import real_batch
-from sagan_jax.runtime.sharding import batch_sharding, replicate, replicated, shard_batch, state_shardings
-from sagan_jax.training.state import TrainState, create_state
+from sagan_jax.runtime.sharding import batch_sharding, replicate, replicated, shard_batch
+from sagan_jax.training.creation import abstract_state
+from sagan_jax.training.state import TrainState
 from sagan_jax.training.step import Metrics, train_step
 from sagan_jax.training.step_config import TrainStepConfig
 from sagan_jax.training.update import loop
 
-# A program that runs once for a second is not worth half a minute of compilation.
-RUN_ONCE: dict[str, dict[str, Any]] = {"cpu": {"xla_backend_optimization_level": 0}}
-
 StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], tuple[TrainState, Metrics]]
-
-
-def compile_creation(step_config: TrainStepConfig, mesh: Mesh) -> Any:
-    """Compiles the function from a key to a fresh state; its `eval_shape(key)` has the shapes and shardings."""
-    create = functools.partial(
-        create_state,
-        step_config.networks,
-        step_config.optimizers,
-        step_config.prior,
-        replicate=functools.partial(replicate, mesh),
-    )
-    shardings = state_shardings(mesh, jax.eval_shape(create, jax.random.key(0)))
-    return jax.jit(create, out_shardings=shardings, compiler_options=RUN_ONCE.get(mesh.devices.flat[0].platform))
 
 
 def compile_steps(step_config: TrainStepConfig, mesh: Mesh, resolution: int) -> StepsFunction:
@@ -42,7 +27,7 @@ def compile_steps(step_config: TrainStepConfig, mesh: Mesh, resolution: int) -> 
     The function takes the state, `Feed.resident`, the inputs of some steps from `Feed.inputs` and the run's key; it
     returns the state after these steps and the metrics of the last. Each number of steps is a program of its own.
     """
-    state_places = jax.tree.map(lambda x: x.sharding, compile_creation(step_config, mesh).eval_shape(jax.random.key(0)))
+    state_places = jax.tree.map(lambda x: x.sharding, abstract_state(step_config, mesh))
     step_config = dataclasses.replace(
         step_config, shard_batch=functools.partial(shard_batch, mesh), replicate=functools.partial(replicate, mesh)
     )

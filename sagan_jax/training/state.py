@@ -1,6 +1,5 @@
 """What a run is made of between two steps: arrays only, no functions or keys."""
 
-from collections.abc import Callable
 from typing import Any
 
 import flax
@@ -60,26 +59,20 @@ def create_state(
     optimizers: Optimizers,
     prior: LatentPrior,
     key: jax.Array,
-    *,
-    replicate: Callable[[Tree], Tree] = lambda tree: tree,
 ) -> TrainState:
-    """Creates a fresh state, a function of the key alone; pure, so that it can be jitted, sharded or only shaped.
+    """Creates a fresh state, a function of the key alone; pure, so that it can be jitted or only shaped.
 
     Args:
       networks, optimizers, prior: of the run.
       key: of the initial weights.
-      replicate: makes each device compute whole weights and singular vectors, where the state is then sharded: sums
-        over devices would round otherwise.
     """
     resolution = networks.generator.architecture.resolutions[-1]
     labels = jnp.zeros((1,), jnp.int32)
     generator = networks.generator.init(
         fold_in_name(key, "generator"), jnp.zeros((1, prior.latent_size)), labels, train=True
     )
-    generator = replicate(generator)
     images = jnp.zeros((1, resolution, resolution, IMAGE_CHANNELS))
     discriminator = networks.discriminator.init(fold_in_name(key, "discriminator"), images, labels)
-    discriminator = replicate(discriminator)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         generator=_network_state(generator, optimizers.generator),

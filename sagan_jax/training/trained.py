@@ -19,7 +19,7 @@ from sagan_jax.runtime.workdir import BEST, CHECKPOINTS, CONFIG_FILE, DATA_FILE,
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Sampler
-from sagan_jax.training.dispatch import compile_creation
+from sagan_jax.training.creation import abstract_state
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.parts import Parts
 from sagan_jax.training.state import Tree
@@ -108,7 +108,7 @@ def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig,
         damage = checkpoints.verify(step)
         if damage:
             raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another checkpoint.")
-        state = compile_creation(step_config, mesh).eval_shape(jax.random.key(0))
+        state = abstract_state(step_config, mesh)
         like = _weights(flax.serialization.to_state_dict(state))
         return step, checkpoints.restore(step, like, partial=True)
     finally:

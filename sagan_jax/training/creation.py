@@ -1,0 +1,43 @@
+"""Creates the state that a run begins with, on the host: the same on every kind and number of devices, in seconds."""
+
+import functools
+
+import jax
+from jax.sharding import Mesh
+
+from sagan_jax.runtime.sharding import put_global, state_shardings
+from sagan_jax.training.state import TrainState, create_state
+from sagan_jax.training.step_config import TrainStepConfig
+
+# A program that runs once, for a second, is not worth half a minute of compilation.
+RUN_ONCE = {"xla_backend_optimization_level": 0}
+
+
+def fresh_state(step_config: TrainStepConfig, mesh: Mesh, key: jax.Array) -> TrainState:
+    """Creates the state of a key and lays it over the mesh."""
+    host = _host(mesh)
+    create = jax.jit(_create(step_config), compiler_options=RUN_ONCE if host.platform == "cpu" else None)
+    state = jax.device_get(create(jax.device_put(key, host)))
+    return jax.tree.map(put_global, state_shardings(mesh, state), state)
+
+
+def abstract_state(step_config: TrainStepConfig, mesh: Mesh) -> TrainState:
+    """Returns the shapes, dtypes and shardings of the state; nothing is computed."""
+    state = jax.eval_shape(_create(step_config), jax.random.key(0))
+
+    def with_sharding(x: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+    return jax.tree.map(with_sharding, state, state_shardings(mesh, state))
+
+
+def _create(step_config: TrainStepConfig) -> functools.partial[TrainState]:
+    return functools.partial(create_state, step_config.networks, step_config.optimizers, step_config.prior)
+
+
+def _host(mesh: Mesh) -> jax.Device:
+    """Returns the CPU, or where JAX is not to use it (JAX_PLATFORMS=cuda) a device of the mesh."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return mesh.local_devices[0]
