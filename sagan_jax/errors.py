@@ -10,6 +10,20 @@ HUNG = 76  # made no progress; can be run again
 INTERRUPTED = 130  # stopped at once, by a second Ctrl-C
 
 
+MOST_LETTERS = 1000  # of a sentence; what users give may be of any length
+
+
+def one_line(text: str) -> str:
+    r"""Returns a text as one line that a terminal can show: escapes what cannot be printed, shortens what is too long.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    if len(text) > MOST_LETTERS:
+        text = f"{text[: MOST_LETTERS // 2]} ... {text[-MOST_LETTERS // 2 :]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class InputError(ValueError):
     """The user's input is wrong: a config field, a flag, a data set, a workdir.
 
@@ -40,7 +54,7 @@ class InputError(ValueError):
             subject += f"={self.value}" if subject.startswith("-") else f" = {self.value!r}"
         space = "" if not subject or self.problem.startswith((",", ":")) else " "
         sentence = subject + space + self.problem + (f": {self.remedy}" if self.remedy else "")
-        return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+        return one_line(sentence if sentence.endswith((".", "?")) else f"{sentence}.")
 
     def renamed(self, field: str) -> "InputError":
         """Returns the error for a caller that has another name for the field; itself where no field is at fault."""
