@@ -72,7 +72,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", default=NEWEST, help="newest, best or a step, of the run (newest)")
     parser.add_argument("--samples", type=COUNT, default=50_000, metavar="N", help="to generate (50000)")
     parser.add_argument("--real-images", type=COUNT, metavar="N", help="random ones to use (all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples (0)")
+    parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=0, help="of the samples (0)")
     parser.add_argument(
         "--truncation", type=positive_number, default=math.inf, help="draw larger latents again (no limit)"
     )
@@ -81,7 +81,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cache-dir", default="", metavar="DIR", help="for features of real images (~/.cache/sagan_jax)"
     )
-    parser.add_argument("--batch-size", type=COUNT, default=64, metavar="N", help="images per call (64)")
+    parser.add_argument(
+        "--batch-size", type=whole_number(2, 1 << 17), default=64, metavar="N", help="images per call (64)"
+    )
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -95,8 +97,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--workdir and --fake must not be empty")
     if flags.out and not flags.out.endswith(".json"):
         parser.error(f"--out={flags.out} must end with .json")
-    if not 0 <= flags.seed < 2**32:
-        parser.error(f"--seed={flags.seed} must be from 0 to {2**32 - 1}")
     return flags
 
 

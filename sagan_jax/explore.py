@@ -11,7 +11,7 @@ import sys
 
 from etils import epath
 
-from sagan_jax.cli import program_parser, run_on_devices
+from sagan_jax.cli import program_parser, run_on_devices, whole_number
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.sharding import make_mesh
@@ -23,15 +23,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Returns the flags; exits with status 2 and one sentence where they are wrong."""
     parser = program_parser("explore", __doc__)
     add_model_flags(parser)
-    parser.add_argument("--port", type=int, default=7860, help="(7860)")
+    parser.add_argument("--port", type=whole_number(1, 2**16 - 1), default=7860, help="(7860)")
     parser.add_argument("--host", default=LOOPBACK, help="address to listen on; by default only this machine's own")
     parser.add_argument(
         "--share", action="store_true", help="also through a public address of Gradio's; off by default"
     )
-    flags = parser.parse_args(arguments)
-    if not 1 <= flags.port < 2**16:
-        parser.error(f"--port={flags.port} must be from 1 to {2**16 - 1}")
-    return flags
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -48,7 +48,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--workers",
-        type=whole_number(1),
+        type=whole_number(1, 4096),
         default=os.cpu_count(),
         metavar="N",
         help="processes; default all %(default)s cores",

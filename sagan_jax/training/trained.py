@@ -23,6 +23,7 @@ from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.dispatch import compile_creation
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.parts import Parts
+from sagan_jax.training.ranges import check_ranges
 from sagan_jax.training.state import Tree
 from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 
@@ -126,6 +127,7 @@ def _settings(folder: epath.Path) -> tuple[ConfigDict, SavedData]:
         data = read_data(folder / DATA_FILE)
         config = default_config()
         _fill(config, saved)
+        check_ranges(config)
     except FileNotFoundError as error:
         raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another workdir.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
