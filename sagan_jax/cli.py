@@ -149,6 +149,8 @@ def quiet_libraries() -> None:
     """Drops what WRITERS log, for the rest of the process; all else is shown, such as JAX's hint at an unused GPU."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(is_shown)
+    # What it logs is raised as well.
+    logging.getLogger("gcsfs").addFilter(lambda _: absl_logging.get_verbosity() >= absl_logging.INFO)
     sys.unraisablehook = show_unraisable
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads and writes files, and would announce it
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from sagan_jax.errors import InputError
 from sagan_jax.renamed import CONFIG_FIELDS
 from sagan_jax.runtime.documents import read_bytes
+from sagan_jax.runtime.user_paths import local_path
 
 INSTALLED, IN_CHECKOUT = Path(__file__).with_name("configs"), Path(__file__).parents[1] / "configs"
 MOST_BYTES = 1 << 20  # of the file of a config
@@ -146,7 +147,7 @@ def load_config(name: str) -> ConfigDict:
       InputError: there is no such experiment or file, it fails, or what it returns is no config of this version.
     """
     known = name in config_names()
-    path = CONFIGS / f"{name}.py" if known else Path(name).expanduser()
+    path = CONFIGS / f"{name}.py" if known else local_path(name)
     if not known and path.suffix != ".py":
         raise InputError(
             "is unknown", field="config", value=name, remedy=f"{_choices()} or give the path of a .py file"

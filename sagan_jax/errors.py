@@ -10,6 +10,7 @@ HUNG = 76  # made no progress; can be run again
 INTERRUPTED = 130  # stopped at once, by a second Ctrl-C
 
 
+BUCKET_LIBRARIES = ("gcsfs", "fsspec", "google", "aiohttp")  # which raise kinds of their own
 MOST_LETTERS = 1000  # of a sentence; what users give may be of any length
 
 
@@ -83,6 +84,12 @@ def os_errors_as_input_errors() -> Iterator[None]:
     """Raises InputError for every OSError within: for programs whose files are all named by the user."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in BUCKET_LIBRARIES:
+            failure = f"{type(error).__name__}: {str(error)[:200]}"
+            wrong = f"a bucket cannot be used ({failure}): check its name, the network and the credentials."
+            raise InputError(wrong) from error
+        if not isinstance(error, OSError):
+            raise
         where, reason = error.filename or "a file", error.strerror or error
         raise InputError(f"{where} cannot be used ({reason}): give another path.") from error

@@ -7,14 +7,14 @@ Needs the extra `explore`. docs/explore.md says what the page shows.
 
 import argparse
 import os
+import socket
 import sys
-
-from etils import epath
 
 from sagan_jax.cli import program_parser, run_on_devices, whole_number
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.user_paths import user_path
 
 LOOPBACK = "127.0.0.1"
 
@@ -28,7 +28,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--share", action="store_true", help="also through a public address of Gradio's; off by default"
     )
-    return parser.parse_args(arguments)
+    flags = parser.parse_args(arguments)
+    if not flags.host.strip():
+        parser.error(f"--host must not be empty: leave it out for {LOOPBACK}, or give 0.0.0.0 for all addresses")
+    return flags
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,16 +54,23 @@ def explore(flags: argparse.Namespace) -> None:
 
     stage = Stage(open_named_model(flags, make_mesh(), with_discriminator=True))
     stage.generated(Choice())  # compiles, so that the first visitor does not wait
-    timeline = read_timeline(epath.Path(flags.workdir).expanduser()) if flags.workdir else None
+    timeline = read_timeline(user_path(flags.workdir)) if flags.workdir else None
     page = Page(stage, timeline).build()
     try:
         page.launch(server_name=flags.host, server_port=flags.port, share=flags.share, **LAUNCH)
     except OSError as error:
         raise InputError(
-            f"--host={flags.host} --port={flags.port} cannot be used ({error}): try another port."
+            f"--host={flags.host} --port={flags.port} cannot be used ({error}): try another port, or leave --host out."
         ) from error
-    print(f"open http://{flags.host}:{flags.port}  (Ctrl-C ends it)", flush=True)
+    print(f"open http://{shown_host(flags.host)}:{flags.port}  (Ctrl-C ends it)", flush=True)
     page.block_thread()
+
+
+def shown_host(host: str) -> str:
+    """Returns an address at which a browser finds what listens on this one."""
+    if host in ("0.0.0.0", "::"):  # all addresses of this machine, and none to go to
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

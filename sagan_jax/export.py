@@ -10,7 +10,6 @@ docs/models.md explains the folder, the card and the layouts.
 
 import argparse
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -27,6 +26,7 @@ from sagan_jax.portable.folder import CARD, PRECISIONS, PROGRAM, load_model, sav
 from sagan_jax.portable.program import run_program
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.user_paths import local_path, user_path
 from sagan_jax.sampling.model import Model
 from sagan_jax.weights.files import read_weights
 
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
 @os_errors_as_input_errors()
 def export(flags: argparse.Namespace) -> None:
     """Writes the folder, reads it again, and compares."""
-    mesh, folder = make_mesh(), epath.Path(flags.out).expanduser()
+    mesh, folder = make_mesh(), user_path(flags.out)
     model = imported(flags, mesh) if flags.import_from else open_named_model(flags, mesh, with_discriminator=True)
     save_model(folder, model, flags.precision, with_program=not flags.no_program)
     written = load_model(flags.out, mesh, CALL_SIZE * mesh.devices.size, with_discriminator=True)
@@ -103,11 +103,11 @@ def export(flags: argparse.Namespace) -> None:
 
 def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
     """Returns the model in another program's files."""
-    file = Path(flags.import_from).expanduser()
+    file = local_path(flags.import_from)
     arrays = read_weights(file)
     if flags.discriminator_from:
         prefix = joined_prefix(flags.layout)
-        arrays.add(read_weights(Path(flags.discriminator_from).expanduser()), prefix)
+        arrays.add(read_weights(local_path(flags.discriminator_from)), prefix)
     card, variables, discriminator_variables, notes = import_model(
         arrays,
         flags.layout,
@@ -125,7 +125,7 @@ def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
 def class_names(file: str) -> tuple[str, ...]:
     """Returns the lines of a text file. Raises InputError if it is no text."""
     try:
-        return tuple(Path(file).expanduser().read_text(encoding="utf-8").splitlines())
+        return tuple(local_path(file).read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
         wrong, remedy = f"is no UTF-8 text ({error})", "save it as UTF-8, a name per line"
         raise InputError(wrong, field="--class-names", value=file, remedy=remedy) from error

@@ -17,6 +17,7 @@ from sagan_jax.errors import os_errors_as_input_errors
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
 from sagan_jax.runtime.storage import is_remote
+from sagan_jax.runtime.user_paths import user_path
 
 RESOLUTIONS = (16, 32, 64, 128, 256, 512)
 
@@ -89,7 +90,7 @@ def prepare(flags: argparse.Namespace) -> None:
             flags.workers,
         )
     )
-    out = epath.Path(flags.out).expanduser()
+    out = user_path(flags.out)
     print()
     describe(out, manifest)
     if is_remote(out):
@@ -102,7 +103,7 @@ def prepare(flags: argparse.Namespace) -> None:
 @os_errors_as_input_errors()
 def inspect(path: str) -> None:
     """Verifies the data set and shows what is in it."""
-    folder = epath.Path(path).expanduser()
+    folder = user_path(path)
     manifest = read_manifest(folder)
     verify(folder, manifest)
     describe(folder, manifest)

@@ -19,6 +19,7 @@ from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import format_bytes, write_atomic
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.sampling.interpolation import interpolate_classes, interpolate_latents
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.output import (
@@ -87,7 +88,7 @@ def sample(flags: argparse.Namespace) -> None:
     classes = card.labels(flags.classes)
     number = flags.num or (WAYPOINTS if flags.interpolate else 64)
     latents, labels = model.requests(flags.classes, number, flags.seed, flags.truncation)
-    folder = epath.Path(flags.out).expanduser() if flags.out else next_folder(epath.Path(OUT))
+    folder = user_path(flags.out) if flags.out else next_folder(epath.Path(OUT))
     if flags.attention or not flags.npz:
         folder.mkdir(parents=True, exist_ok=True)
     title = f"{card.name}" + ("" if card.step is None else f" · step {card.step:,}") + f" · seed {flags.seed}"
@@ -96,7 +97,7 @@ def sample(flags: argparse.Namespace) -> None:
         check_frames(flags, number, len(classes), model.resolution)
         print_paths(interpolate(flags, model, latents, classes, title, folder))
     elif flags.npz:
-        write_archive(model, latents, labels, epath.Path(flags.npz).expanduser())
+        write_archive(model, latents, labels, user_path(flags.npz))
         print_paths([flags.npz])
     else:
         first = write_images(model, latents, labels, folder / "images")

@@ -15,6 +15,7 @@ from sagan_jax.data.encoded import Decoded, EncodedImage
 from sagan_jax.data.layout import CLASS_FILE, LABEL_FILE, folder_contents, is_image, wrapping_folder
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import is_remote
+from sagan_jax.runtime.user_paths import user_path
 
 
 class ImageFiles:
@@ -186,7 +187,7 @@ def _open_container(path: epath.Path) -> _Folder | _Zip:
 
 
 def _expanded(pattern: str) -> list[epath.Path]:
-    path = epath.Path(pattern).expanduser()
+    path = user_path(pattern)
     if "*" not in PurePosixPath(pattern).name:
         return [path]
     found = sorted(path.parent.glob(path.name), key=str)

@@ -18,6 +18,7 @@ from sagan_jax.models.generator import IMAGE_CHANNELS, Generator
 from sagan_jax.portable.program import generator_program
 from sagan_jax.runtime.documents import read_bytes
 from sagan_jax.runtime.storage import write_atomic
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.sampling.card import Card, card_from_json, card_to_json
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Tree
@@ -70,7 +71,7 @@ def load_model(path: epath.PathLike, mesh: Mesh, call_size: int, *, with_discrim
     Raises:
       InputError: it is no such folder, or something in it is damaged.
     """
-    folder = epath.Path(path).expanduser()
+    folder = user_path(path)
     file = folder / CARD
     if not file.exists():
         raise InputError(f"{path} is no portable model (no {CARD}): give a folder that sagan_jax.export wrote.")

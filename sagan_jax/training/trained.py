@@ -16,6 +16,7 @@ from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.runtime.checkpoint_reading import SavedCheckpoints
 from sagan_jax.runtime.documents import read_document
 from sagan_jax.runtime.settings import SavedData, read_data, read_settings
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.runtime.workdir import BEST, CHECKPOINTS, CONFIG_FILE, DATA_FILE, EVALUATIONS, step_name
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
@@ -53,7 +54,7 @@ def open_trained(
     Raises:
       InputError: there is no such run or checkpoint, or its arrays are not those of the networks.
     """
-    folder = epath.Path(workdir).expanduser()
+    folder = user_path(workdir)
     config, data = _settings(folder)
     step_config = build_step_config(config, data.class_frequencies, Parts(networks=networks))
     card = _card(folder, config, data, build_networks(config))
