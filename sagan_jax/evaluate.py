@@ -33,7 +33,6 @@ from sagan_jax.evaluation.comparison import (
     Generated,
     Real,
     check_counts,
-    check_dimensions,
     compare,
     extractor_for,
     neighbour_sheet,
@@ -234,7 +233,6 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
     check_counts(source, generated)
     extractor = extractor_for(flags.features, flags.weights, flags.resize, source)
     if statistics:
-        check_dimensions(extractor, statistics)
         return extractor, generated, Real(None, statistics, {"statistics": subject.real, "sha256": sha256_of(path)})
     assert source is not None
     real = real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)

@@ -119,8 +119,11 @@ def compare(extractor: Extractor, real: Real, generated: Generated, mesh: Mesh) 
     """Passes the generated images through the network and scores them; returns also their features.
 
     Raises:
-      InputError: features are not finite.
+      InputError: real and generated features have different dimensions, or features are not finite.
     """
+    check_counts(real.source, generated)
+    if isinstance(real.features, Statistics):
+        check_dimensions(extractor, real.features)
     start = time.perf_counter()
     title = f"{generated.num_images:,} generated images"
     fake = extract_features(extractor, generated.batches(), generated.num_images, title, mesh)
