@@ -29,6 +29,7 @@ from sagan_jax.errors import (
     FailedError,
     InputError,
     StoppedError,
+    one_line,
 )
 
 PROGRAMS = {  # and the modules of this package that hold them
@@ -40,6 +41,7 @@ PROGRAMS = {  # and the modules of this package that hold them
     "export": "export",
     "report": "report",
 }
+MOST_PROCESSES = 100_000
 WRITERS = ("orbax", "tensorstore", "clu")  # write a run's files; what fails there is raised, and the run reports it
 
 
@@ -73,7 +75,7 @@ def program_parser(program: str, docstring: str | None) -> argparse.ArgumentPars
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        print(f"error: {one_line(message)}; see {self.prog} --help", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 
@@ -84,17 +86,18 @@ def _summary(docstring: str | None) -> str:
 def add_process_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that are the arguments of `runtime.processes.join_processes`."""
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="of the first of several processes")
-    parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    parser.add_argument("--process", type=int, metavar="I", help="which one this is, from 0 on")
+    parser.add_argument("--processes", type=whole_number(1, MOST_PROCESSES), metavar="N", help="how many there are")
+    parser.add_argument(
+        "--process", type=whole_number(0, MOST_PROCESSES), metavar="I", help="which one this is, from 0 on"
+    )
 
 
-def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> Callable[[str], int]:
     """Returns the argparse type of whole numbers in a range, both ends included."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least or (most is not None and int(text) > most):
-            wanted = f"from {least} " + ("on" if most is None else f"to {most:,}")
-            raise argparse.ArgumentTypeError(f"{text} is not a number {wanted}")
+        if not text.isdecimal() or len(text) > 15 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]} is not a number from {least:,} to {most:,}")
         return int(text)
 
     return parse
@@ -105,7 +108,7 @@ def positive_number(text: str) -> float:
     with contextlib.suppress(ValueError):
         if float(text) > 0:
             return float(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a number greater than 0")
+    raise argparse.ArgumentTypeError(f"{text[:40]} is not a number greater than 0")
 
 
 def run(program: Callable[[], None]) -> int:
@@ -146,6 +149,8 @@ def quiet_libraries() -> None:
     """Drops what WRITERS log, for the rest of the process; all else is shown, such as JAX's hint at an unused GPU."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(is_shown)
+    # What it logs is raised as well.
+    logging.getLogger("gcsfs").addFilter(lambda _: absl_logging.get_verbosity() >= absl_logging.INFO)
     sys.unraisablehook = show_unraisable
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only reads and writes files, and would announce it
 
@@ -181,5 +186,7 @@ def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 
 
 def _ended(text: str, status: int) -> int:
+    if absl_logging.get_verbosity() >= absl_logging.INFO:
+        traceback.print_exc()
     print(text, file=sys.stderr)
     return status

@@ -1,14 +1,21 @@
 """Every configuration field: its default, meaning, unit and source. Experiments in configs/ change a few of them."""
 
-import importlib.util
+import os
+import traceback
+import types
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from sagan_jax.errors import InputError
+from sagan_jax.renamed import CONFIG_FIELDS
+from sagan_jax.runtime.documents import read_bytes
+from sagan_jax.runtime.user_paths import local_path
 
 INSTALLED, IN_CHECKOUT = Path(__file__).with_name("configs"), Path(__file__).parents[1] / "configs"
+MOST_BYTES = 1 << 20  # of the file of a config
+LIKE_OURS = "write it like those in configs/"
 CONFIGS = INSTALLED if INSTALLED.is_dir() else IN_CHECKOUT
 
 
@@ -139,27 +146,73 @@ def load_config(name: str) -> ConfigDict:
         file is run: take it only from somebody you trust.
 
     Raises:
-      InputError: there is no such experiment or file, or it has no `get_config`.
+      InputError: there is no such experiment or file, it fails, or what it returns is no config of this version.
     """
     known = name in config_names()
-    path = CONFIGS / f"{name}.py" if known else Path(name).expanduser()
+    path = CONFIGS / f"{name}.py" if known else local_path(name)
     if not known and path.suffix != ".py":
         raise InputError(
             "is unknown", field="config", value=name, remedy=f"{_choices()} or give the path of a .py file"
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    return _checked(_called(path, name), name)
+
+
+def _called(path: Path, name: str) -> Any:
+    """Runs the file of a config and returns what its `get_config` does; what it raises becomes one sentence."""
     try:
-        spec.loader.exec_module(module)
-    except (OSError, SyntaxError) as error:
-        reason = getattr(error, "strerror", None) or error
+        source = read_bytes(path, MOST_BYTES)
+    except OSError as error:
         remedy = f"{_choices()} or give a path such as configs/digits.py"
-        raise InputError(f"cannot be read ({reason})", field="config", value=name, remedy=remedy) from error
-    if not hasattr(module, "get_config"):
-        raise InputError("has no get_config()", field="config", value=name, remedy="write it like those in configs/")
-    return module.get_config()
+        raise InputError(f"cannot be read ({error.strerror})", field="config", value=name, remedy=remedy) from error
+    module = types.ModuleType(path.stem)
+    module.__file__ = os.fspath(path)
+    try:
+        exec(compile(source, path, "exec"), module.__dict__)
+        if not callable(get_config := module.__dict__.get("get_config")):
+            raise InputError("has no get_config()", field="config", value=name, remedy=LIKE_OURS)
+        return get_config()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else error
+        wrong = f"cannot be used ({_place(error, path)}{type(error).__name__}: {reason})"
+        remedy = "mend it; --verbosity=0 shows the traceback"
+        raise InputError(wrong, field="config", value=name, remedy=remedy) from error
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """Returns the line of the file in which something was raised, as the beginning of a sentence."""
+    if isinstance(error, SyntaxError) and error.filename == os.fspath(path):
+        return f"line {error.lineno}, "
+    lines = [
+        line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == os.fspath(path)
+    ]
+    return f"line {lines[-1]}, " if lines else ""
+
+
+def _checked(config: Any, name: str) -> ConfigDict:
+    """Returns a config with exactly the fields of `default_config`, of their types."""
+    if not isinstance(config, ConfigDict):
+        wrong = f"returns {type(config).__name__} from get_config(), no ConfigDict"
+        raise InputError(wrong, field="config", value=name, remedy=LIKE_OURS)
+    known, given = flat_fields(default_config()), flat_fields(config)
+    for field, value in given.items():
+        if field in CONFIG_FIELDS:
+            remedy = f"set {CONFIG_FIELDS[field]} instead"
+            raise InputError(f"sets {field}, which has another name now", field="config", value=name, remedy=remedy)
+        if field not in known:
+            remedy = "sagan_jax/config.py lists all fields"
+            if not known.keys() & given.keys():
+                remedy = f"it seems to belong to another project; {remedy}"
+            raise InputError(f"sets {field}, which is unknown", field="config", value=name, remedy=remedy)
+        wanted = type(known[field])
+        if type(value) is not wanted and not (type(value) is int and wanted is float):
+            wrong = f"sets {field} to {type(value).__name__} {value!r}"
+            raise InputError(wrong, field="config", value=name, remedy=f"it must be {wanted.__name__}")
+    for field in known.keys() - given.keys():
+        remedy = "start from sagan_jax.config.default_config()"
+        raise InputError(f"lacks {field}", field="config", value=name, remedy=remedy)
+    return ConfigDict(config)
 
 
 def _choices() -> str:
@@ -168,6 +221,8 @@ def _choices() -> str:
 
 def flat_fields(config: ConfigDict) -> dict[str, Any]:
     """Returns all fields by their dotted names, such as "train.steps"."""
-    from flax.traverse_util import flatten_dict  # with Flax comes JAX, which need not be imported for --help
-
-    return flatten_dict(config.to_dict(), sep=".")
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        inner = flat_fields(value) if isinstance(value, ConfigDict) else {}
+        flat |= {f"{name}.{field}": content for field, content in inner.items()} if inner else {name: value}
+    return flat

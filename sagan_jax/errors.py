@@ -10,6 +10,21 @@ HUNG = 76  # made no progress; can be run again
 INTERRUPTED = 130  # stopped at once, by a second Ctrl-C
 
 
+BUCKET_LIBRARIES = ("gcsfs", "fsspec", "google", "aiohttp")  # which raise kinds of their own
+MOST_LETTERS = 1000  # of a sentence; what users give may be of any length
+
+
+def one_line(text: str) -> str:
+    r"""Returns a text as one line that a terminal can show: escapes what cannot be printed, shortens what is too long.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    if len(text) > MOST_LETTERS:
+        text = f"{text[: MOST_LETTERS // 2]} ... {text[-MOST_LETTERS // 2 :]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 class InputError(ValueError):
     """The user's input is wrong: a config field, a flag, a data set, a workdir.
 
@@ -40,7 +55,7 @@ class InputError(ValueError):
             subject += f"={self.value}" if subject.startswith("-") else f" = {self.value!r}"
         space = "" if not subject or self.problem.startswith((",", ":")) else " "
         sentence = subject + space + self.problem + (f": {self.remedy}" if self.remedy else "")
-        return sentence if sentence.endswith((".", "?")) else f"{sentence}."
+        return one_line(sentence if sentence.endswith((".", "?")) else f"{sentence}.")
 
     def renamed(self, field: str) -> "InputError":
         """Returns the error for a caller that has another name for the field; itself where no field is at fault."""
@@ -69,6 +84,12 @@ def os_errors_as_input_errors() -> Iterator[None]:
     """Raises InputError for every OSError within: for programs whose files are all named by the user."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in BUCKET_LIBRARIES:
+            failure = f"{type(error).__name__}: {str(error)[:200]}"
+            wrong = f"a bucket cannot be used ({failure}): check its name, the network and the credentials."
+            raise InputError(wrong) from error
+        if not isinstance(error, OSError):
+            raise
         where, reason = error.filename or "a file", error.strerror or error
         raise InputError(f"{where} cannot be used ({reason}): give another path.") from error

@@ -33,6 +33,7 @@ from sagan_jax.evaluation.comparison import (
     SHOWN_SAMPLES,
     Generated,
     Real,
+    check_counts,
     compare,
     extractor_for,
     neighbour_sheet,
@@ -40,7 +41,7 @@ from sagan_jax.evaluation.comparison import (
     samples_of,
 )
 from sagan_jax.evaluation.image_sets import open_real, open_samples
-from sagan_jax.evaluation.record import result_name
+from sagan_jax.evaluation.record import read_evaluation, result_name
 from sagan_jax.evaluation.reference import read_statistics
 from sagan_jax.features.extractor import NAMES, Extractor, check_extractor
 from sagan_jax.features.resizing import RESIZES
@@ -48,6 +49,7 @@ from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.processes import is_host0, join_processes
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.storage import is_remote, sha256_of, write_atomic
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.training.evaluation import evaluation_file, generated_images
 from sagan_jax.training.trained import NEWEST, open_trained, run_config
 
@@ -73,7 +75,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--checkpoint", default=NEWEST, help="newest, best or a step, of the run (newest)")
     parser.add_argument("--samples", type=COUNT, default=50_000, metavar="N", help="to generate (50000)")
     parser.add_argument("--real-images", type=COUNT, metavar="N", help="random ones to use (all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples (0)")
+    parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=0, help="of the samples (0)")
     parser.add_argument(
         "--truncation", type=positive_number, default=math.inf, help="draw larger latents again (no limit)"
     )
@@ -88,7 +90,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cache-dir", default="", metavar="DIR", help="for features of real images (~/.cache/sagan_jax)"
     )
-    parser.add_argument("--batch-size", type=COUNT, default=64, metavar="N", help="images per call (64)")
+    parser.add_argument(
+        "--batch-size", type=whole_number(2, 1 << 17), default=64, metavar="N", help="images per call (64)"
+    )
     parser.add_argument(
         "--out",
         metavar="FILE",
@@ -102,8 +106,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("--workdir and --fake must not be empty")
     if flags.out and not flags.out.endswith(".json"):
         parser.error(f"--out={flags.out} must end with .json")
-    if not 0 <= flags.seed < 2**32:
-        parser.error(f"--seed={flags.seed} must be from 0 to {2**32 - 1}")
     return flags
 
 
@@ -168,6 +170,12 @@ def check_result(file: epath.Path) -> None:
     except OSError as error:
         reason = f"cannot be written ({error.strerror})"
         raise InputError(reason, field="--out", value=file, remedy="give another --out=FILE") from error
+    if file.exists() and not file.is_dir():
+        try:
+            read_evaluation(file)
+        except InputError as error:
+            wrong = "is another file, which would be overwritten"
+            raise InputError(wrong, field="--out", value=file, remedy="give a new --out=FILE.json") from error
     if file.is_dir() or not (is_remote(file) or os.access(file.parent, os.W_OK)):
         wrong = "is a folder or lies in one that cannot be written to"
         raise InputError(wrong, field="--out", value=file, remedy="give --out=FILE.json")
@@ -176,7 +184,7 @@ def check_result(file: epath.Path) -> None:
 def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
     """Returns the generator of a run as what is scored."""
     model = open_trained(flags.workdir, flags.checkpoint, mesh, flags.batch_size)
-    workdir = epath.Path(flags.workdir).expanduser()
+    workdir = user_path(flags.workdir)
 
     def generated(real: ImageSource | None) -> Generated:
         labelled = real is not None and real.class_names == model.card.class_names
@@ -194,7 +202,7 @@ def run_subject(flags: argparse.Namespace, mesh: Mesh) -> Subject:
     assert model.card.step is not None
     asked = [*compared_with(flags), flags.samples, flags.seed, flags.truncation]
     default = evaluation_file(workdir, model.card.step, flags.features, asked)
-    result = epath.Path(flags.out).expanduser() if flags.out else default
+    result = user_path(flags.out) if flags.out else default
     data = run_config(model.card).data
     return Subject(data, generated, result, flags.real or data.source)
 
@@ -206,8 +214,8 @@ def samples_subject(flags: argparse.Namespace) -> Subject:
     data = default_config().data
     data.resolution = samples.load(np.zeros(1, int))[0].shape[1]
     name = result_name(flags.features, compared_with(flags))
-    default = epath.Path(f"{epath.Path(flags.fake).expanduser().absolute()}-{name}")
-    result = epath.Path(flags.out).expanduser() if flags.out else default
+    default = epath.Path(f"{user_path(flags.fake).absolute()}-{name}")
+    result = user_path(flags.out) if flags.out else default
     return Subject(data, lambda real: samples_of(samples, real, flags.batch_size), result, flags.real)
 
 
@@ -227,10 +235,11 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
             wrong = f"is for tfds: data, not for {subject.real}"
             raise InputError(wrong, field=flag, value=value, remedy="leave it out")
         subject.data[field] = value
-    path = epath.Path(subject.real).expanduser()
+    path = user_path(subject.real)
     statistics = read_statistics(path) if path.suffix == ".npz" else None
     source = None if statistics else open_real(subject.data, subject.real)
     generated = subject.generated(source)
+    check_counts(source, generated)
     extractor = extractor_for(flags.features, flags.weights, flags.resize, source)
     if statistics:
         return extractor, generated, Real(None, statistics, {"statistics": subject.real, "sha256": sha256_of(path)})

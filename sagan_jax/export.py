@@ -3,14 +3,13 @@
 python -m sagan_jax.export --workdir=RUN [--checkpoint=best] --out=DIR
 python -m sagan_jax.export --import-from=FILE --layout=NAME [--class-names=FILE] --out=DIR
 
-    [--discriminator-from=FILE] [--inplace-relu] [--channel-order=rgb|bgr]
+    [--discriminator-from=FILE] [--inplace-relu] [--channel-order=rgb|bgr] [--final-resolution=N]
 
 docs/models.md explains the folder, the card and the layouts.
 """
 
 import argparse
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -19,7 +18,7 @@ from jax.sharding import Mesh
 
 from sagan_jax.cli import program_parser, run_on_devices
 from sagan_jax.errors import FailedError, InputError, os_errors_as_input_errors
-from sagan_jax.layouts.imported import discriminator_prefix, import_model
+from sagan_jax.layouts.imported import import_model, joined_prefix
 from sagan_jax.layouts.names import LAYOUTS
 from sagan_jax.loading import CALL_SIZE
 from sagan_jax.model_flags import add_model_flags, open_named_model
@@ -27,11 +26,13 @@ from sagan_jax.portable.folder import CARD, PRECISIONS, PROGRAM, load_model, sav
 from sagan_jax.portable.program import run_program
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.user_paths import local_path, user_path
 from sagan_jax.sampling.model import Model
 from sagan_jax.weights.files import read_weights
 
 TOLERANCE = {"float32": 1e-4, "float16": 0.1}  # between the images of what was written, in [-1, 1], and of the model
 CHECKED = 4  # images
+FINAL_RESOLUTIONS = (4, 8, 16, 32, 64, 128, 256)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -50,6 +51,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--channel-order", choices=("rgb", "bgr"), help="of an import: the order of its colours (as the layout has it)"
     )
+    parser.add_argument(
+        "--final-resolution",
+        type=int,
+        choices=FINAL_RESOLUTIONS,
+        metavar="N",
+        help="of an import: side of its discriminator's last feature map (as the weights say, or 4)",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the portable model")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="of the weights' files (float32)")
     parser.add_argument("--no-program", action="store_true", help=f"leave {PROGRAM} out, which holds all weights again")
@@ -58,7 +66,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("name what to export: --workdir=RUN, --model=DIR or --import-from=FILE")
     if bool(flags.import_from) != bool(flags.layout):
         parser.error("--import-from and --layout go together: name the file and the program that wrote it")
-    of_imports = ("class_names", "discriminator_from", "inplace_relu", "channel_order")
+    of_imports = ("class_names", "discriminator_from", "inplace_relu", "channel_order", "final_resolution")
     given = [f"--{name.replace('_', '-')}" for name in of_imports if getattr(flags, name)]
     if given and not flags.import_from:
         parser.error(f"{' and '.join(given)} can only be used with --import-from: a run or a model knows its own")
@@ -76,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
 @os_errors_as_input_errors()
 def export(flags: argparse.Namespace) -> None:
     """Writes the folder, reads it again, and compares."""
-    mesh, folder = make_mesh(), epath.Path(flags.out).expanduser()
+    mesh, folder = make_mesh(), user_path(flags.out)
     model = imported(flags, mesh) if flags.import_from else open_named_model(flags, mesh, with_discriminator=True)
     save_model(folder, model, flags.precision, with_program=not flags.no_program)
     written = load_model(flags.out, mesh, CALL_SIZE * mesh.devices.size, with_discriminator=True)
@@ -95,27 +103,29 @@ def export(flags: argparse.Namespace) -> None:
 
 def imported(flags: argparse.Namespace, mesh: Mesh) -> Model:
     """Returns the model in another program's files."""
-    file = Path(flags.import_from).expanduser()
+    file = local_path(flags.import_from)
     arrays = read_weights(file)
     if flags.discriminator_from:
-        prefix = discriminator_prefix(flags.layout)
-        other = read_weights(Path(flags.discriminator_from).expanduser())
-        arrays |= {prefix + name: value for name, value in other.items()}
-    card, variables, discriminator_variables = import_model(
+        prefix = joined_prefix(flags.layout)
+        arrays.add(read_weights(local_path(flags.discriminator_from)), prefix)
+    card, variables, discriminator_variables, notes = import_model(
         arrays,
         flags.layout,
         file.name,
         class_names(flags.class_names) if flags.class_names else (),
         inplace_relu=flags.inplace_relu,
         channel_order=flags.channel_order,
+        final_resolution=flags.final_resolution,
     )
+    for note in notes:
+        print(f"note: {note}")
     return Model.from_card(card, mesh, CALL_SIZE * mesh.devices.size, variables, discriminator_variables)
 
 
 def class_names(file: str) -> tuple[str, ...]:
     """Returns the lines of a text file. Raises InputError if it is no text."""
     try:
-        return tuple(Path(file).expanduser().read_text(encoding="utf-8").splitlines())
+        return tuple(local_path(file).read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError as error:
         wrong, remedy = f"is no UTF-8 text ({error})", "save it as UTF-8, a name per line"
         raise InputError(wrong, field="--class-names", value=file, remedy=remedy) from error

@@ -7,6 +7,7 @@ from etils import epath
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.portable.folder import CARD, load_model
 from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.runtime.workdir import CONFIG_FILE, DATA_FILE
 from sagan_jax.sampling.model import Model
 from sagan_jax.training.networks import Networks
@@ -52,7 +53,7 @@ def load(name_or_path: epath.PathLike, *, checkpoint: str | int = NEWEST, networ
 
 def model_folder(name_or_path: epath.PathLike) -> epath.Path:
     """Returns the folder of a model that comes with this package, by its name; or the folder of this path."""
-    return epath.Path(PRETRAINED / name_or_path if name_or_path in pretrained_names() else name_or_path).expanduser()
+    return user_path(PRETRAINED / name_or_path if name_or_path in pretrained_names() else name_or_path)
 
 
 def pretrained_names() -> list[str]:

@@ -8,20 +8,15 @@ Kubernetes says who they are. docs/runbook.md explains the exit statuses.
 """
 
 import argparse
-import difflib
 import sys
 from pathlib import Path
 
-from absl import flags as absl_flags
 from absl import logging
-from ml_collections import ConfigDict, config_flags
 
 from sagan_jax.cli import add_process_flags, program_parser, run_on_devices
-from sagan_jax.config import config_names, default_config, flat_fields, load_config
+from sagan_jax.config import config_names, default_config, load_config
 from sagan_jax.errors import InputError
-from sagan_jax.renamed import CONFIG_FIELDS
-
-FIELD = "--config."  # begins the flags that set fields
+from sagan_jax.overrides import FIELD, set_fields
 
 
 def parse_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -64,39 +59,6 @@ def train(flags: argparse.Namespace, more: list[str]) -> None:
     from sagan_jax.training.loop import train_and_evaluate
 
     train_and_evaluate(config, flags.workdir or f"runs/{Path(flags.config).stem}")
-
-
-def set_fields(config: ConfigDict, arguments: list[str]) -> None:
-    """Sets what arguments such as "--config.train.steps=10" say, and locks the config.
-
-    Raises:
-      InputError: there is no such field, the value has the wrong type, or an argument is of another kind.
-    """
-    command_line = ["sagan_jax.main", *arguments]
-    values = absl_flags.FlagValues()
-    try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=command_line)
-        _, *words = values(command_line)
-    except (absl_flags.Error, AttributeError, KeyError, SyntaxError) as error:
-        raise (_unknown_field(arguments) or InputError(str(error))) from error
-    if words:
-        raise InputError(f"{words[0]!r} is not a flag: write --config=NAME, --workdir=PATH or {FIELD}FIELD=VALUE.")
-
-
-def _unknown_field(arguments: list[str]) -> InputError | None:
-    """Returns the error about the first field that no config has, if there is one."""
-    known = list(flat_fields(default_config()))
-    for argument in arguments:
-        flag = argument.partition("=")[0]
-        field = flag.removeprefix(FIELD)
-        if field in (flag, *known):
-            continue
-        if field in CONFIG_FIELDS:
-            return InputError("has another name", field=flag, remedy=f"write {FIELD}{CONFIG_FIELDS[field]}")
-        near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
-        hint = f"did you mean {FIELD}{near[0]}?" if near else "sagan_jax/config.py lists all fields"
-        return InputError("is unknown", field=flag, remedy=hint)
-    return None
 
 
 if __name__ == "__main__":

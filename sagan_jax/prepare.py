@@ -17,6 +17,7 @@ from sagan_jax.errors import os_errors_as_input_errors
 from sagan_jax.preparation.build import Settings, prepare_images
 from sagan_jax.preparation.inspection import describe, save_overview, verify
 from sagan_jax.runtime.storage import is_remote
+from sagan_jax.runtime.user_paths import user_path
 
 RESOLUTIONS = (16, 32, 64, 128, 256, 512)
 
@@ -56,7 +57,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--workers",
-        type=whole_number(1),
+        type=whole_number(1, 4096),
         default=os.cpu_count(),
         metavar="N",
         help="processes; default all %(default)s cores",
@@ -99,7 +100,7 @@ def prepare(flags: argparse.Namespace) -> None:
             flags.workers,
         )
     )
-    out = epath.Path(flags.out).expanduser()
+    out = user_path(flags.out)
     print()
     describe(out, manifest)
     if is_remote(out):
@@ -112,7 +113,7 @@ def prepare(flags: argparse.Namespace) -> None:
 @os_errors_as_input_errors()
 def inspect(path: str) -> None:
     """Verifies the data set and shows what is in it."""
-    folder = epath.Path(path).expanduser()
+    folder = user_path(path)
     manifest = read_manifest(folder)
     verify(folder, manifest)
     describe(folder, manifest)

@@ -5,12 +5,13 @@ python -m sagan_jax.report --workdir=RUN [--out=FILE.html]
 
 import sys
 
-from etils import epath
-
 from sagan_jax.cli import program_parser, run
-from sagan_jax.errors import os_errors_as_input_errors
+from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.storage import write_atomic
+from sagan_jax.runtime.user_paths import user_path
+
+SUFFIXES = (".html", ".htm")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,16 +20,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workdir", required=True, metavar="RUN", help="folder of the run")
     parser.add_argument("--out", metavar="FILE", help="where the page goes (RUN/report.html)")
     flags = parser.parse_args(arguments)
-    workdir = epath.Path(flags.workdir).expanduser()
-    out = epath.Path(flags.out).expanduser() if flags.out else workdir / "report.html"
-    return run(lambda: write_report(workdir, out))
+    return run(lambda: write_report(flags.workdir, flags.out or None))
 
 
 @os_errors_as_input_errors()
-def write_report(workdir: epath.Path, out: epath.Path) -> None:
-    """Writes the page and prints its path."""
-    write_atomic(out, report_page(workdir).encode())
-    print(f"open {out}")
+def write_report(workdir: str, out: str | None) -> None:
+    """Writes the page, by default into the folder of the run, and prints its path."""
+    folder = user_path(workdir)
+    file = user_path(out) if out else folder / "report.html"
+    if file.suffix not in SUFFIXES or file.is_dir():  # a run has no such files, so none of it can be overwritten
+        raise InputError("is no page", field="--out", value=out, remedy=f"end its name with {SUFFIXES[0]}")
+    write_atomic(file, report_page(folder).encode())
+    print(f"open {file}")
 
 
 if __name__ == "__main__":

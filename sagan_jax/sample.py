@@ -18,7 +18,8 @@ from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.pictures import encoded_png
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.runtime.storage import write_atomic
+from sagan_jax.runtime.storage import format_bytes, write_atomic
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.sampling.interpolation import interpolate_classes, interpolate_latents
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.output import (
@@ -29,12 +30,14 @@ from sagan_jax.sampling.output import (
     write_images,
     write_interpolation,
 )
+from sagan_jax.sampling.sampler import Latents
 
 OUT = "samples"  # holds a folder per call
 COUNT = whole_number(1, 10_000_000)  # of images
 WAYPOINTS = 4  # of an interpolation, where nothing else is asked for
 ROWS = 9  # of an interpolation, at most
 ATTENTION_IMAGES = 4
+MOST_FRAME_BYTES = 2 << 30  # of an interpolation, which is made in memory
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -47,7 +50,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--classes", action="append", default=[], metavar="NAME,...", help="by name or number; may be repeated (all)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="(0)")
+    parser.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=0, help="(0)")
     parser.add_argument(
         "--truncation", type=positive_number, default=math.inf, help="draw larger latents again (no limit)"
     )
@@ -59,11 +62,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         choices=("latents", "classes"),
         help="from each image to the next, or each class to the next: a sheet and an animation in place of single ones",
     )
-    parser.add_argument("--frames", type=COUNT, default=24, metavar="N", help="per way of an interpolation (24)")
+    parser.add_argument(
+        "--frames", type=whole_number(1, 10_000), default=24, metavar="N", help="per way of an interpolation (24)"
+    )
     parser.add_argument("--animation", choices=("webp", "gif"), default="webp", help="its file format (webp)")
     flags = parser.parse_args(arguments)
-    if not 0 <= flags.seed < 2**32:
-        parser.error(f"--seed={flags.seed} must be from 0 to {2**32 - 1}")
     if flags.npz and not flags.npz.endswith(".npz"):
         parser.error(f"--npz={flags.npz} must end with .npz")
     if flags.npz and flags.interpolate:
@@ -84,21 +87,22 @@ def sample(flags: argparse.Namespace) -> None:
     card = model.card
     classes = card.labels(flags.classes)
     number = flags.num or (WAYPOINTS if flags.interpolate else 64)
-    latents, labels = model.inputs(flags.classes, number, flags.seed, flags.truncation)
-    folder = epath.Path(flags.out).expanduser() if flags.out else next_folder(epath.Path(OUT))
+    latents, labels = model.requests(flags.classes, number, flags.seed, flags.truncation)
+    folder = user_path(flags.out) if flags.out else next_folder(epath.Path(OUT))
     if flags.attention or not flags.npz:
         folder.mkdir(parents=True, exist_ok=True)
     title = f"{card.name}" + ("" if card.step is None else f" · step {card.step:,}") + f" · seed {flags.seed}"
     print(f"{title} · {card.resolution} px · {len(classes):,} of {max(1, card.num_classes):,} classes")
     if flags.interpolate:
+        check_frames(flags, number, len(classes), model.resolution)
         print_paths(interpolate(flags, model, latents, classes, title, folder))
     elif flags.npz:
-        write_archive(model, latents, labels, epath.Path(flags.npz).expanduser())
+        write_archive(model, latents, labels, user_path(flags.npz))
         print_paths([flags.npz])
     else:
-        files = write_images(model, latents, labels, folder / "images")
+        first = write_images(model, latents, labels, folder / "images")
         write_atomic(folder / "sheet.png", encoded_png(draw_sheet(model, latents, labels, title)))
-        print_paths([files[0], *([f"... {len(files):,} files"] if len(files) > 1 else []), folder / "sheet.png"])
+        print_paths([first, *([f"... {number:,} files"] if number > 1 else []), folder / "sheet.png"])
     if flags.attention:
         shown = min(number, ATTENTION_IMAGES)
         images, attention = model.attention(
@@ -109,18 +113,26 @@ def sample(flags: argparse.Namespace) -> None:
         print("\n".join(lines))
 
 
+def check_frames(flags: argparse.Namespace, latents: int, classes: int, resolution: int) -> None:
+    """Raises InputError where an interpolation has more frames than fit into memory."""
+    ways = latents if flags.interpolate == "latents" else (classes if flags.classes else WAYPOINTS)
+    rows = min(ROWS, classes if flags.interpolate == "latents" else latents)
+    size = rows * ways * flags.frames * resolution**2 * 3
+    if size > MOST_FRAME_BYTES:
+        wrong = f"makes {rows * ways * flags.frames:,} frames, {format_bytes(size)}"
+        remedy = f"at most {format_bytes(MOST_FRAME_BYTES)}: ask for fewer --num, --classes or --frames"
+        raise InputError(wrong, field="--interpolate", value=flags.interpolate, remedy=remedy)
+
+
 def interpolate(
-    flags: argparse.Namespace, model: Model, latents: np.ndarray, classes: np.ndarray, title: str, folder: epath.Path
+    flags: argparse.Namespace, model: Model, latents: Latents, classes: np.ndarray, title: str, folder: epath.Path
 ) -> list[epath.Path]:
     """Writes the interpolation that the flags ask for; returns its files."""
     names = model.class_names or ("",)
     if flags.interpolate == "latents":
         classes = classes[:ROWS]
-        frames = interpolate_latents(model, latents, classes, flags.frames)
-        rows, waypoints = (
-            [names[label] for label in classes],
-            [f"latent {number + 1}" for number in range(len(latents))],
-        )
+        frames = interpolate_latents(model, latents[:], classes, flags.frames)
+        rows, waypoints = [names[label] for label in classes], _numbered_latents(len(latents))
     elif len(classes) < 2:
         wrong = f"needs two classes, not {len(classes)}"
         raise InputError(wrong, field="--interpolate", value="classes", remedy="name them with --classes")

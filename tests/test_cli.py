@@ -10,12 +10,13 @@ import sys
 import zipfile
 
 import pytest
+from absl import logging as absl_logging
 from conftest import ROOT
 
 from sagan_jax import __version__, cli, main
 from sagan_jax.config import config_names, flat_fields, load_config
 from sagan_jax.errors import BAD_INPUT, InputError
-from sagan_jax.main import set_fields
+from sagan_jax.overrides import set_fields
 
 ORBAX = importlib.util.find_spec("orbax").submodule_search_locations[0] + "/checkpoint/made_up.py"
 
@@ -60,11 +61,61 @@ def test_an_unknown_config_is_answered_with_the_names(name, message):
         load_config(name)
 
 
-@pytest.mark.parametrize(("text", "message"), [("x = (", "cannot be read"), ("x = 1", r"has no get_config\(\)")])
-def test_a_file_that_is_no_config(tmp_path, text, message):
+OWN = "from sagan_jax.config import default_config\n"
+CONFIG_FILES = {
+    "unfinished": ("x = (", r"line 1, SyntaxError: '\(' was never closed"),
+    "no function": ("x = 1", r"has no get_config\(\)"),
+    "no function but a number": ("get_config = 1", r"has no get_config\(\)"),
+    "raises": ("def get_config():\n    return 1 / 0", "line 2, ZeroDivisionError: division by zero"),
+    "raises in a library": (
+        "import json\n\ndef get_config():\n    return json.loads('{')", "line 4, JSONDecodeError"
+    ),
+    "imports what is missing": ("import nowhere_at_all", "line 1, ModuleNotFoundError: No module named"),
+    "ends the program": ("import sys\nsys.exit(3)", "line 2, SystemExit: 3"),
+    "returns a dict": ("def get_config():\n    return {'seed': 1}", "returns dict from .* no ConfigDict"),
+    "returns nothing": ("def get_config():\n    pass", "returns NoneType from"),
+    "lacks a field": (OWN + "def get_config():\n    c = default_config()\n    del c.seed\n    return c", "lacks seed"),
+    "another type": (
+        OWN + "def get_config():\n    c = default_config().copy_and_resolve_references()\n    del c.seed\n"
+        "    c.seed = 'x'\n    return c", "sets seed to str 'x': it must be int"
+    ),
+    "another field": (
+        OWN + "def get_config():\n    c = default_config()\n    c.train.stepz = 3\n    return c",
+        "sets train.stepz, which is unknown: sagan_jax/config.py lists",
+    ),
+    "an earlier name": (
+        OWN + "def get_config():\n    c = default_config()\n    c.model.generator.residual = (8,)\n    return c",
+        "sets model.generator.residual, which has another name now: set model.generator.local_block",
+    ),
+    "another project": (
+        "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({'lr': 1})",
+        "sets lr, which is unknown: it seems to belong to another project",
+    ),
+    "no text": ("\0", "ValueError: source code string cannot contain null bytes|SyntaxError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIG_FILES)
+def test_a_file_that_is_no_config(tmp_path, name):
+    text, message = CONFIG_FILES[name]
     (tmp_path / "mine.py").write_text(text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=rf"config = '.*mine.py' .*{message}") as raised:
         load_config(str(tmp_path / "mine.py"))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("verbosity", [None, 0])
+def test_the_traceback_of_a_config_is_shown_where_it_is_wanted(quiet, tmp_path, capsys, verbosity):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return 1 / 0")
+    before = absl_logging.get_verbosity()
+    try:
+        flags = [] if verbosity is None else [f"--verbosity={verbosity}"]
+        assert main.main([f"--config={tmp_path / 'mine.py'}", *flags]) == BAD_INPUT
+    finally:
+        absl_logging.set_verbosity(before)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("error: --config=")
+    assert (len(lines) > 1) == (verbosity == 0)
 
 
 def test_fields_are_set_on_the_command_line():
@@ -72,6 +123,10 @@ def test_fields_are_set_on_the_command_line():
     set_fields(config, ["--config.train.steps=7", "--config.model.generator.attention=8,16", "--config.seed", "3"])
     assert (config.train.steps, config.model.generator.attention, config.seed) == (7, (8, 16), 3)
     assert config.is_locked
+    set_fields(config, ["--config.data.flip", "--config.model.generator.attention=()", "--config.train.ema_decay=.5"])
+    assert (config.data.flip, config.model.generator.attention, config.train.ema_decay) == (True, (), 0.5)
+    set_fields(config, ["--noconfig.data.flip", "--config.model.generator.multipliers=[4, 2, 1]"])
+    assert (config.data.flip, config.model.generator.multipliers) == (False, (4, 2, 1))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +135,19 @@ def test_fields_are_set_on_the_command_line():
         ("--config.train.stepz=3", r"--config.train.stepz is unknown: did you mean --config.train.steps\?"),
         ("--config.model.generator.residual=8", "has another name: write --config.model.generator.local_block."),
         ("--config.train.steps=many", "train.steps"),
-        ("--config.model.generator.attention=(8,16", "generator.attention=.8,16: Error while parsing"),
+        *(
+            (f"--config.model.generator.attention={value}", "cannot be used: give whole numbers with commas")
+            for value in ("", "'8'", "(8,16", "8)", "((8,),)", "8,a", "8.0", "None", "[" * 3000, "-" * 3000)
+        ),
+        ("--config.=1", "--config. is unknown"),
+        ("--config..seed=1", "--config..seed is unknown"),
+        ("--config.model=1", "is a group of fields: set one of them, such as --config.model."),
+        ("--config.seed=1.5", "--config.seed=1.5 cannot be used: give a whole number"),
+        ("--config.seed=" + "9" * 5000, "--config.seed has 5,000 letters"),
+        ("--config.seed", "--config.seed has no value"),
+        ("--config.data.flip=maybe", "give true or false"),
+        ("--noconfig.seed", "write --config.seed=VALUE"),
+        ("--flagfile=/dev/zero", "--flagfile is unknown"),
         ("--confg=digits", "confg"),
         ("fast", "'fast' is not a flag: write --config=NAME"),
     ],

@@ -1,10 +1,15 @@
 """Weights of feature networks: files of other programs, and files that are damaged or want to run something."""
 
+import collections
+import datetime
 import hashlib
 import io
 import json
+import os
 import pickle
+import shutil
 import zipfile
+from fractions import Fraction
 
 import jax
 import numpy as np
@@ -20,7 +25,7 @@ from sagan_jax.features.inception_weights import find_weights, inception_params,
 from sagan_jax.features.resnet56 import ResNet56, variables_of
 from sagan_jax.metrics.inception import Inception
 from sagan_jax.weights.files import read_weights
-from sagan_jax.weights.torch_files import _TensorUnpickler
+from sagan_jax.weights.torch_files import _Storage, _Tensor, _tensors_of, _TensorUnpickler
 
 GOLDEN = ROOT / "tests" / "golden"
 RESNET = DATA / "features" / "resnet56_cifar10.npz"
@@ -46,13 +51,16 @@ def test_files_that_torch_wrote(name):
         np.testing.assert_array_equal(tensors[key], value)
 
 
-def torch_file(path, rows, *, shape=(3,), strides=(1,), offset=0, length=3, kind="FloatStorage", patched=b"", **zipped):
+def torch_file(
+    path, rows, *, shape=(3,), strides=(1,), offset=0, length=3, kind="FloatStorage", patched=b"", beside=(), **zipped
+):
     """A file of torch 1.6 or later with one tensor "w", opcode by opcode.
 
     Args:
       rows: bytes of its storage.
       length: of the storage, as it is declared.
       patched: opcodes that come when the function that rebuilds tensors is on the stack.
+      beside: what else is in the dictionary, by name.
       zipped: arguments for ZipFile.
     """
 
@@ -62,8 +70,9 @@ def torch_file(path, rows, *, shape=(3,), strides=(1,), offset=0, length=3, kind
     storage = b"(" + value("storage") + f"ctorch\n{kind}\n".encode() + value("0") + value("cpu") + value(length) + b"tQ"
     arguments = b"(" + storage + value(offset) + value(shape) + value(strides) + value(False) + b"}t"
     rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n" + patched + arguments + b"R"
+    others = b"".join(value(name) + value(content) + b"s" for name, content in dict(beside).items())
     with zipfile.ZipFile(path, "w", **zipped) as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02}" + value("w") + rebuilt + b"s.")
+        archive.writestr("archive/data.pkl", b"\x80\x02}" + value("w") + rebuilt + b"s" + others + b".")
         archive.writestr("archive/data/0", rows)
     return path
 
@@ -127,6 +136,55 @@ class Malicious:
         return os.system, (f"touch {self.target}",)
 
 
+def test_what_stands_beside_tensors_is_no_reason_to_refuse_them(tmp_path):
+    """Scores as numpy keeps them, dates, and whole objects: nothing of them is run, and they are named when wanted."""
+    trace, numbers = tmp_path / "trace", np.arange(3, dtype=np.float32)
+    beside = {"best_fid": np.float64(12.5), "when": datetime.date(2020, 1, 1), "evil": Malicious(trace)}
+    beside |= {"several": [np.float64(1)], "queue": collections.deque([1, 2]), "kinds": {Fraction(1, 2)}}
+    weights = read_weights(torch_file(tmp_path / "w.pth", numbers.tobytes(), beside=beside))
+    np.testing.assert_array_equal(weights["w"], numbers)
+    assert set(weights) == {"w"}
+    with pytest.raises(InputError, match=r"evil in the weights .*w.pth asks for posix.system, which tensors do not"):
+        weights["evil"]
+    with pytest.raises(KeyError):
+        weights["nothing"]
+    assert not trace.exists()
+
+
+def test_a_tensor_of_an_unknown_kind_is_refused_when_it_is_wanted(tmp_path):
+    file = torch_file(tmp_path / "w.pth", bytes(12), kind="QInt32Storage")
+    with pytest.raises(InputError, match="w asks for torch.QInt32Storage, which tensors do not need"):
+        read_weights(file)
+
+
+NESTED = {  # contents of a file, and the names of the tensors that are read
+    "state dict": ({"state_dict": {"a": 1}, "optimizer": {"b": 1}}, {"a"}),
+    "two networks": ({"g": {"a": 1}, "d": {"a": 1}, "epoch": 3}, {"g.a", "d.a"}),
+    "deeper": ({"nets": {"g": {"a": 1}}}, {"nets.g.a"}),
+    "beside tensors": ({"a": 1, "optimizer": {"b": 1}}, {"a"}),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_dictionaries_in_dictionaries(name):
+    def with_tensors(content):
+        if isinstance(content, dict):
+            return {key: with_tensors(value) for key, value in content.items()}
+        return _Tensor(_Storage("0", np.dtype("f4"), 1), 0, (1,), (1,)) if content == 1 else content
+
+    content, names = NESTED[name]
+    assert set(_tensors_of(with_tensors(content)).tensors) == names
+
+
+def test_a_dictionary_that_holds_itself_ends(tmp_path):
+    content = {"a": {}}
+    content["a"]["b"] = content
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, 2))
+    with pytest.raises(InputError, match="holds no tensors"):
+        read_weights(tmp_path / "w.pth")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, zipped):
     trace, file = tmp_path / "trace", tmp_path / "weights.pth"
@@ -146,7 +204,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, zipped):
 @pytest.mark.parametrize("name", ["tensors_zip.pth", "tensors_legacy.pth"])
 def test_damaged_files_are_named(tmp_path, name):
     whole = (GOLDEN / name).read_bytes()
-    for length in (0, 10, len(whole) // 2, len(whole) - 12):
+    for length in (0, 20, len(whole) // 2, len(whole) - 12):
         (tmp_path / name).write_bytes(whole[:length])
         with pytest.raises(InputError, match=name):
             read_weights(tmp_path / name)
@@ -163,7 +221,7 @@ def test_other_kinds_of_files(tmp_path):
         with pytest.raises(InputError, match=f"broken.{kind} are damaged"):
             read_weights(tmp_path / f"broken.{kind}")
     np.savez(tmp_path / "pickled.npz", x=np.array([Malicious(tmp_path / "trace")], dtype=object))
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="x is damaged"):
         read_weights(tmp_path / "pickled.npz")
     assert not (tmp_path / "trace").exists()
     with pytest.raises(InputError, match="there is no file of weights"):
@@ -171,6 +229,33 @@ def test_other_kinds_of_files(tmp_path):
     (tmp_path / "w.h5").touch()
     with pytest.raises(InputError, match="unknown kind"):
         read_weights(tmp_path / "w.h5")
+
+
+@pytest.mark.parametrize("name", ["w", "w.tar", "w.pth.tar", "w.ckpt", "w.pkl", "w.npz"])
+def test_the_kind_of_a_file_is_in_its_bytes_not_its_name(tmp_path, name):
+    arrays = {"whole": np.arange(3, dtype=np.float32)}
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    save_file(arrays, tmp_path / "arrays.safetensors")
+    for file in (GOLDEN / "tensors_zip.pth", GOLDEN / "tensors_legacy.pth", *tmp_path.glob("arrays.*")):
+        shutil.copy(file, tmp_path / name)
+        assert "whole" in read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_is_no_file_is_not_read(tmp_path, kind):
+    """A pipe would be waited for, and a device never ends."""
+    path = tmp_path / "w.pth"
+    {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero")}[kind]()
+    with pytest.raises(InputError, match=r"w.pth is no file: give an .npz"):
+        read_weights(path)
+
+
+def test_an_archive_that_grows_without_end_is_not_read(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "w.npz", a=np.zeros(1 << 24, np.uint8))
+    assert len(read_weights(tmp_path / "w.npz")["a"]) == 1 << 24  # so much always may
+    monkeypatch.setattr("sagan_jax.weights.files.ALWAYS_ALLOWED", 1 << 23)
+    with pytest.raises(InputError, match="would grow to 17 MB"):
+        read_weights(tmp_path / "w.npz")
 
 
 def test_every_layer_has_its_counterpart_in_the_port():

@@ -9,8 +9,10 @@ import scipy.signal
 
 from sagan_jax import export, sample
 from sagan_jax.errors import InputError
+from sagan_jax.layouts.halving import BlockShape, sides
 from sagan_jax.layouts.imported import import_model
 from sagan_jax.layouts.names import LAYOUTS
+from sagan_jax.layouts.stored import Stored, tensorflow_kernel, torch_kernel
 from sagan_jax.models.blocks import DiscriminatorBlock
 from sagan_jax.models.layers import LayerConfig
 from sagan_jax.portable.folder import load_model
@@ -73,6 +75,84 @@ def test_activated_shortcuts_see_what_is_positive(features, downsample):
         )  # fmt: skip
         expected = np.moveaxis(squares, 1, -1) @ np.asarray(params["shortcut"]["kernel"])[0, 0]
     np.testing.assert_allclose(block.apply({"params": params}, x), expected, atol=1e-5)
+
+
+SIDES = {  # blocks, side of the images, final side that a person gave -> sides; None: they are asked for it
+    "this package's, 16 px": (((8, 3, True), (16, 8, True), (16, 16, False)), 16, None, (8, 4, 4)),
+    "the same, ending at 8 px": (((8, 3, True), (16, 8, True), (16, 16, False)), 16, 8, (8, 8, 8)),
+    "BigGAN-PyTorch and StudioGAN, 64 px": (
+        ((1, 3, True), (2, 1, True), (4, 2, True), (8, 4, True), (16, 8, True)), 64, None, (32, 16, 8, 4, 4)
+    ),
+    "all of them, CIFAR-10": (((4, 3, True), (4, 4, True), (4, 4, False), (4, 4, False)), 32, None, (16, 8, 8, 8)),
+    "widens when it has halved": (((4, 3, True), (4, 4, True), (8, 4, True)), 32, 8, (16, 8, 8)),
+    "not down to 4 px": (((4, 3, True), (8, 4, True)), 64, None, None),
+    "the same, said": (((4, 3, True), (8, 4, True)), 64, 32, (32, 32)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_which_blocks_halve(name):
+    blocks, resolution, final, expected = SIDES[name]
+    shapes = [BlockShape(before, width, shortcut) for width, before, shortcut in blocks]
+    if expected is None:
+        with pytest.raises(InputError, match="--final-resolution"):
+            sides(shapes, resolution, final)
+        return
+    found, note = sides(shapes, resolution, final)
+    assert found == expected
+    certain = final or all(width == before for width, before, _ in blocks[1:])
+    assert bool(note) != bool(certain)
+
+
+def test_what_was_assumed_of_a_discriminator_is_said():
+    arrays, _ = stored("torch-sagan")
+    assumed, said = (import_model(arrays, "torch-sagan", "a.pth", final_resolution=final) for final in (None, 8))
+    assert assumed.card.discriminator.resolutions == (8, 4, 4)
+    assert said.card.discriminator.resolutions == (8, 8, 8)
+    assert "which of 1 widening blocks of the discriminator halve" in assumed.notes[0]
+    assert assumed.notes[0] in assumed.card.weights
+    assert not said.notes
+    with pytest.raises(InputError, match="--final-resolution=16 cannot be reached by halving"):
+        import_model(arrays, "torch-sagan", "a.pth", final_resolution=16)
+
+
+def test_kernels_of_zeros_stay_zeros_and_other_ones_need_a_spectral_norm():
+    zeros, ones, u = np.zeros((3, 2)), np.ones((3, 2)), np.zeros((1, 3))
+    for names in (("a.weight_orig", "a.weight_u"), ("a.weight", "a.u0")):
+        first = u[0] if names[1].endswith("_u") else u
+        assert not torch_kernel(Stored({names[0]: zeros, names[1]: first}, "a.pth"), "a").any()
+        with pytest.raises(InputError, match="the spectral norm of a in a.pth is 0"):
+            torch_kernel(Stored({names[0]: ones, names[1]: first}, "a.pth"), "a")
+    found = tensorflow_kernel(Stored({"a/w": zeros, "a/u": np.zeros((1, 2))}, "a"), "a", "w")
+    assert found.shape == zeros.shape
+    assert not found.any()
+
+
+PLACES = {  # how the names of torch-sagan's arrays begin elsewhere
+    "data parallel": {"g.": "module.", "d.": "d.module."},
+    "nested": {"g.": "nets.netG.", "d.": "nets.netD."},
+    "an average": {"g.": "G_ema.", "d.": "D."},
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_networks_are_found_wherever_they_are(name):
+    arrays, _ = stored("torch-sagan")
+    moved = {PLACES[name][key[:2]] + key[2:]: value for key, value in arrays.items()}
+    if name != "data parallel":
+        moved["optimizer.state.0.exp_avg"] = np.zeros(3)
+    plain, found = import_model(arrays, "torch-sagan", "a.pth"), import_model(moved, "torch-sagan", "a.pth")
+    jax.tree.map(np.testing.assert_array_equal, plain[1:3], found[1:3])
+    assert ("1 arrays belong to neither network" in " ".join(found.notes)) == (name != "data parallel")
+
+
+def test_several_networks_that_may_be_meant_are_named():
+    arrays, _ = stored("torch-sagan")
+    twice = arrays | {f"old.{name}": value for name, value in arrays.items()}
+    with pytest.raises(InputError, match=r"has 2 networks that may be the generator \(g., old.g.\)"):
+        import_model(twice, "torch-sagan", "a.pth")
+    with pytest.raises(InputError, match=r"no generator as .* its names begin with nets., old.: choose"):
+        import_model({"nets.a": np.zeros(3), "old.b": np.zeros(3)}, "torch-sagan", "a.pth")
 
 
 @pytest.mark.parametrize("layout", TORCH)

@@ -235,7 +235,10 @@ DAMAGES = {
     ),
     "no card": (lambda folder: (folder / "model.json").unlink(), r"is no portable model \(no model.json\)"),
     "no JSON": (lambda folder: (folder / "model.json").write_text("{"), r"model.json is damaged \("),
-    "a list": (lambda folder: (folder / "model.json").write_text("[]"), "says None where a card says"),
+    "a list": (
+        lambda folder: (folder / "model.json").write_text("[]"),
+        r"is damaged \(Expected `object`, got `array`\)",
+    ),
     "another version": (lambda folder: rewrite_card(folder, format="x, version 9"), "says 'x, version 9' where"),
     "unknown field": (
         lambda folder: rewrite_card(folder, more=1),
@@ -247,11 +250,14 @@ DAMAGES = {
     ),
     "missing field": (
         lambda folder: rewrite_card(folder, generator={"resolutions": [4, 8, 16], "attention": []}),
-        r"is damaged \(widths is missing\)",
+        r"is damaged \(Object missing required field `widths` - at `\$.generator`\)",
     ),
     "few names": (lambda folder: rewrite_card(folder, class_names=["a"]), "10 classes with 1 names"),
     "text as number": (lambda folder: rewrite_card(folder, latent_size="8"), "is damaged"),
-    "text as switch": (lambda folder: rewrite_card(folder, inplace_relu="no"), "inplace_relu = no"),
+    "text as switch": (
+        lambda folder: rewrite_card(folder, inplace_relu="no"),
+        r"Expected `bool`, got `str` - at `\$.inplace_relu`",
+    ),
     "huge": (lambda folder: rewrite_card(folder, latent_size=10**9), "is damaged"),
     "impossible sides": (
         lambda folder: rewrite_card(folder, generator={"resolutions": [4, 9], "widths": [1, 1], "attention": []}),

@@ -313,7 +313,7 @@ WRONG_FLAGS = {
     "both": (["--inspect=x", "--out=y"], "--inspect goes without"),
     "fraction": (["--source=x", "--out=y", "--resolution=16", "--max-skipped=3"], "3 is not a fraction"),
     "no fraction": (["--source=x", "--out=y", "--resolution=16", "--max-skipped=few"], "few is not a fraction"),
-    "workers": (["--source=x", "--out=y", "--resolution=16", "--workers=0"], "0 is not a number from 1 on"),
+    "workers": (["--source=x", "--out=y", "--resolution=16", "--workers=0"], "0 is not a number from 1 to 4,096"),
     "no source": (["--source=/nowhere", "--out=y", "--resolution=16"], "--source: there is no folder"),
     "two kinds": (["--source=tfds:cifar10", "--source=x", "--out=y", "--resolution=16"], "cannot be merged"),
     "no data set": (["--inspect=/nowhere"], "/nowhere does not exist: make it with"),

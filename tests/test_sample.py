@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import math
 import re
+import shutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import tiny_config
@@ -15,13 +19,15 @@ from sagan_jax import sample
 from sagan_jax.data.digits import Digits
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.image_sets import open_samples
+from sagan_jax.loading import load
 from sagan_jax.metrics.attention import attention_distance, attention_entropy
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.sampling import output
+from sagan_jax.sampling import output, sampler
 from sagan_jax.sampling.card import find_labels
 from sagan_jax.sampling.interpolation import interpolate_classes, interpolate_latents, mixed_classes, slerp
 from sagan_jax.sampling.output import write_archive
+from sagan_jax.sampling.sampler import Latents
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 
@@ -231,7 +237,7 @@ def test_what_cannot_be_made_is_said_in_one_sentence(tiny_run, tmp_path, flags, 
     [
         (["--model=x", "--num=0"], "0 is not a number from 1"),
         (["--model=x", "--truncation=-1"], "-1 is not a number greater than 0"),
-        (["--model=x", "--seed=-1"], "--seed=-1 must be from 0"),
+        (["--model=x", "--seed=-1"], "--seed: -1 is not a number from 0"),
         (["--model=x", "--npz=a.txt"], "--npz=a.txt must end with .npz"),
         (["--model=x", "--npz=a.npz", "--interpolate=latents"], "--npz and --interpolate exclude each other"),
     ],
@@ -310,3 +316,37 @@ def test_attention_as_numbers():
     assert distance[0, 0] == pytest.approx(np.hypot(4, 4))  # from (4, 4) to (8, 8)
     assert distance[3, 3] == pytest.approx(np.hypot(20, 20))
     assert distance[0, 3] == pytest.approx(np.hypot(20, 4))
+
+
+@pytest.mark.parametrize("truncation", [math.inf, 0.7])
+def test_latents_are_drawn_when_they_are_asked_for(truncation):
+    """Those of any number of images take no memory, and are those that would be drawn at once."""
+    key = jax.random.key(3)
+    ten, many = (Latents(count, 8, key, truncation) for count in (10, 10_000_000))
+    assert len(many) == 10_000_000
+    np.testing.assert_array_equal(many[:10], ten[:])
+    np.testing.assert_array_equal(many[4:6], ten[np.array([4, 5])])
+    np.testing.assert_array_equal(many[9_999_998:][1], many[np.array([9_999_999])][0])
+
+
+def test_an_archive_of_any_size_draws_a_block_at_a_time(monkeypatch):
+    drawn, model = [], load("digits")
+    monkeypatch.setattr(sampler, "DRAWN_AT_ONCE", 2 * model.sampler.call_size)
+    monkeypatch.setattr(Latents, "_draw", lambda self, key: drawn.append(key) or jnp.zeros(self._size))
+    monkeypatch.setattr(model.sampler, "_padded", lambda function, variables, latents, labels, size: latents)
+    latents, labels = model.requests(num=5 * model.sampler.call_size)
+    sizes = [len(batch) for batch in model.sampler.batches(model.variables, latents, labels)]
+    assert sizes == [model.sampler.call_size] * 5
+    assert len(drawn) == 3
+
+
+def test_an_interpolation_that_does_not_fit_into_memory_is_refused(capsys):
+    assert sample.main(["--interpolate=latents", "--num=10000000"]) == 2
+    assert "makes 2,160,000,000 frames, 1.7 TB: at most 2.1 GB" in capsys.readouterr().err
+
+
+def test_an_archive_that_does_not_fit_on_the_disk_is_refused_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 1000))
+    assert sample.main([f"--npz={tmp_path / 'a.npz'}", "--num=10000000"]) == 2
+    assert "has 1.0 kB free, but 7.8 GB are needed" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -155,7 +155,7 @@ AMBIGUOUS = {
     "splits": (["train/a/0.png", "val/a/1.png"], None, "train, val are parts of a data set"),
     "empty class": ([*FILES, "c/"], None, "class folder c has no image"),
     "class without images": ([*FILES, "c/x.svg"], None, "class folder c has no image, but 1 file .*: 1 .svg"),
-    "no json": (FILES, b"{", "dataset.json is not valid JSON"),
+    "no json": (FILES, b"{", "dataset.json is damaged .*: mend or remove it"),
     "no labels": (FILES, b"[1]", "dataset.json must be"),
     "no numbers": (FILES, b'{"labels": [["a/0.png", 0.5]]}', "whole numbers"),
     "huge label": (

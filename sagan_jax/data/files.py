@@ -18,6 +18,7 @@ from sagan_jax.data.layout import folder_contents, wrapping_folder
 from sagan_jax.data.listing import CLASS_FILE, LABEL_FILE, is_hidden, is_image, plain_path
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import is_remote
+from sagan_jax.runtime.user_paths import user_path
 
 
 class ImageFiles:
@@ -230,7 +231,7 @@ def _open_container(path: epath.Path) -> _Folder | _Zip:
 
 
 def _expanded(pattern: str) -> list[epath.Path]:
-    path = epath.Path(pattern).expanduser()
+    path = user_path(pattern)
     if "*" not in PurePosixPath(pattern).name:
         return [path]
     found = sorted(path.parent.glob(path.name), key=str)

@@ -1,16 +1,17 @@
 """Finds the class of each image of a folder or archive, by the names of its folders or by a label file."""
 
 import collections
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sagan_jax.data.formats import COMMON
 from sagan_jax.data.listing import CLASS_FILE, LABEL_FILE, is_hidden, is_image, left_out, plain_path
 from sagan_jax.data.source import ONE_CLASS
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.documents import parse_document
 
+MOST_LETTERS = 1000  # of the name of a class
 SPLITS = {"train", "training", "val", "valid", "validation", "test"}
 INDEX_DIGITS = 4  # folders with names of so many digits or more rather number files than classes
 
@@ -63,10 +64,13 @@ def folder_contents(
     else:
         keys, labels = _labels_of_folders(where, images, names)
     shown = _parsed(f"{where}/{CLASS_FILE}", class_file) if class_file is not None else {}
-    if not isinstance(shown, dict):
+    if not isinstance(shown, dict) or not all(isinstance(name, str | int) for name in shown.values()):
         raise InputError(f'{where}/{CLASS_FILE} must be an object such as {{"n01440764": "tench"}}.')
     shown = {plain_path(key): name for key, name in shown.items()}
     class_names = tuple(str(shown.get(key, key)) for key in keys)
+    longest = max(class_names, key=len)
+    if len(longest) > MOST_LETTERS:
+        raise InputError(f"{where}: the class {longest[:40]}... has a name of {len(longest):,} letters: shorten it.")
     for name, count in collections.Counter(class_names).items():
         if count > 1:
             raise InputError(f"{where}/{CLASS_FILE} calls two classes {name}: give each a name of its own.")
@@ -176,7 +180,4 @@ def _labels_of_file(where: str, images: list[str], text: bytes) -> list[int]:
 
 
 def _parsed(where: str, text: bytes) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not valid JSON ({error}): mend or remove it.") from error
+    return parse_document(text, Any, where, "mend or remove it")

@@ -9,12 +9,14 @@ from typing import Any
 from etils import epath
 
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.documents import Count, Name, Text, read_document, with_kind
 from sagan_jax.runtime.storage import sha256_of, write_atomic
 
 MANIFEST = "dataset.json"
 LABELS = "labels.npy"
 UNFINISHED = "unfinished.json"  # present while a data set is being prepared
 FORMAT = "sagan_jax images 1"
+REMEDY = "prepare the data set again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Shard:
       sha256: of the file.
     """
 
-    file: str
-    images: int
-    sha256: str
+    file: Name
+    images: Count
+    sha256: Name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +55,21 @@ class Manifest:
       notes: sentences on what was left out and converted.
     """
 
-    class_names: tuple[str, ...]
-    class_counts: tuple[int, ...]
-    resolution: int
-    crop: str
-    filter: str
-    source: str
-    identity: str
-    pillow: str
+    class_names: tuple[Name, ...]
+    class_counts: tuple[Count, ...]
+    resolution: Count
+    crop: Name
+    filter: Name
+    source: Text
+    identity: Text
+    pillow: Name
     shards: tuple[Shard, ...]
-    pixels_sha256: str
-    labels_sha256: str
-    skipped: tuple[tuple[str, str], ...]
-    enlarged: int
-    shared_images: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    pixels_sha256: Name
+    labels_sha256: Name
+    skipped: tuple[tuple[Text, Text], ...]
+    enlarged: Count
+    shared_images: tuple[Text, ...]
+    notes: tuple[Text, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -100,33 +102,31 @@ def read_manifest(folder: epath.Path) -> Manifest:
       InputError: the folder is missing, unfinished or not a prepared data set, or the manifest was changed.
     """
     try:
-        values: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        found = values.pop("format", None) if isinstance(values, dict) else None
+        values = read_document(folder / MANIFEST, dict[str, Any], REMEDY)
     except FileNotFoundError as error:
         raise InputError(_why_missing(folder)) from error
     except OSError as error:
         raise InputError(
             f"{folder / MANIFEST} cannot be read ({error.strerror}): give the data set's folder."
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{folder / MANIFEST} is damaged ({error}): prepare the data set again.") from error
+    found = values.pop("format", None)
     if found != FORMAT:
         raise InputError(
             f"{folder / MANIFEST} is not of a data set prepared by this version ({FORMAT!r}): make one with"
             f" python -m sagan_jax.prepare --source={folder} --out=ANOTHER_FOLDER --resolution=N."
         )
+    manifest = with_kind(values, Manifest, folder / MANIFEST, REMEDY)
     if values.pop("checksum", None) != _checksum({"format": FORMAT} | values):
         raise InputError(f"{folder / MANIFEST} was changed: its checksum does not fit; prepare the data set again.")
-    del values["content_hash"], values["num_images"]  # properties of `Manifest`
-    shards = tuple(Shard(**shard) for shard in values.pop("shards"))
-    for shard in shards:
+    for shard in manifest.shards:
         if PurePosixPath(shard.file).parts != (shard.file,) or shard.file == "..":
             raise InputError(
                 f"{folder / MANIFEST} names {shard.file!r}, which is no file of this folder: take the data set from"
                 " somebody you trust."
             )
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Manifest(**values | lists, shards=shards)
+    if len(manifest.class_names) != len(manifest.class_counts) or sum(manifest.class_counts) != manifest.num_images:
+        raise InputError(f"{folder / MANIFEST} is damaged (its numbers of images differ): {REMEDY}.")
+    return manifest
 
 
 def damaged_files(folder: epath.Path, manifest: Manifest) -> list[str]:

@@ -13,6 +13,7 @@ from sagan_jax.data.manifest import LABELS, Manifest, read_manifest
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.storage import local_copy, sha256_of
+from sagan_jax.runtime.user_paths import local_path, user_path
 
 # Every read is of single images in random order: threads or read-ahead of the reader would not help.
 READER_OPTIONS = "max_parallelism:1,readahead_buffer_size:0"
@@ -29,7 +30,7 @@ def open_prepared(path: str, resolution: int, cache_dir: str = "") -> "PreparedI
     Raises:
       InputError: there is no complete data set of this resolution.
     """
-    folder = epath.Path(path).expanduser()
+    folder = user_path(path)
     try:
         manifest = read_manifest(folder)
     except InputError as error:
@@ -98,7 +99,7 @@ class PreparedImages(ImageSource):
 
 
 def _cache_folder(cache_dir: str, manifest: Manifest) -> Path:
-    return Path(cache_dir or "~/.cache/sagan_jax").expanduser() / manifest.content_hash
+    return local_path(cache_dir or "~/.cache/sagan_jax") / manifest.content_hash
 
 
 def _read_labels(folder: Path, manifest: Manifest) -> np.ndarray:

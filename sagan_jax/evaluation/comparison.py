@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -26,6 +27,8 @@ from sagan_jax.runtime.pictures import sample_sheet
 
 NEIGHBOURS, SHOWN_SAMPLES = 7, 8
 MAX_SPACING_IMAGES = 5_000  # real images whose distances from each other set the unit
+
+ANY_SIDE = 64  # of an image, where features do not depend on it
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray]]
 
@@ -72,12 +75,37 @@ def extractor_for(name: str, weights: str, resize: str, source: ImageSource | No
     return open_extractor(name, weights, resize, real, len(source.class_names) if source else 0)
 
 
+def check_counts(real: ImageSource | None, generated: Generated) -> None:
+    """Raises InputError where one side is a single image; to be called before anything is computed."""
+    if generated.num_images < 2:
+        raise InputError("a single generated image has no distribution: give at least 2, better thousands.")
+    if real is not None:
+        check_is_several(real)
+
+
+def check_is_several(source: ImageSource) -> None:
+    """Raises InputError for real images of which there is one."""
+    if len(source) < 2:
+        raise InputError(f"{source.name} has a single image, which has no distribution: give more real images.")
+
+
+def check_dimensions(extractor: Extractor, statistics: Statistics) -> None:
+    """Raises InputError where the statistics are of other features; to be called before any are computed."""
+    side = extractor.side or ANY_SIDE
+    image = jax.ShapeDtypeStruct((1, side, side, 3), np.uint8)
+    (dimensions,) = jax.eval_shape(extractor.function, extractor.variables, image)["features"].shape[1:]
+    if len(statistics.mean) != dimensions:
+        raise InputError(
+            f"the real statistics have {len(statistics.mean)} dimensions, but {extractor.name} gives {dimensions}:"
+            " choose the features that they were made with."
+        )
+
+
 def real_images(
     extractor: Extractor, source: ImageSource, count: int | None, batch_size: int, cache_dir: str, mesh: Mesh
 ) -> Real:
     """Computes or reads the features of real images, see `reference_features`."""
-    if len(source) < 2:
-        raise InputError(f"{source.name} has a single image, which has no distribution: give more real images.")
+    check_is_several(source)
     features = reference_features(extractor, source, count, batch_size, cache_dir, mesh)
     facts = {"data": source.name, "images": len(features), "of": len(source), "sha256": source.content_hash()}
     if isinstance(source, PreparedImages):
@@ -94,18 +122,13 @@ def compare(extractor: Extractor, real: Real, generated: Generated, mesh: Mesh) 
     Raises:
       InputError: real and generated features have different dimensions, or features are not finite.
     """
-    if generated.num_images < 2:
-        raise InputError("a single generated image has no distribution: give at least 2, better thousands.")
+    check_counts(real.source, generated)
+    if isinstance(real.features, Statistics):
+        check_dimensions(extractor, real.features)
     start = time.perf_counter()
     title = f"{generated.num_images:,} generated images"
     fake = extract_features(extractor, generated.batches(), generated.num_images, title, mesh)
     extracted = time.perf_counter()
-    gaussian = real.features.moments if isinstance(real.features, FeatureSet) else real.features
-    if gaussian.mean.shape != fake.moments.mean.shape:
-        raise InputError(
-            f"the real statistics have {len(gaussian.mean)} dimensions, but {extractor.name} gives"
-            f" {len(fake.moments.mean)}: choose the features that they were made with."
-        )
     class_names = real.source.class_names if real.source and generated.labelled else ()
     scores = tuple(scores_of(extractor, real.features, fake, classes=len(class_names) > 1))
     seconds = {"images and features": extracted - start, "scores": time.perf_counter() - extracted}

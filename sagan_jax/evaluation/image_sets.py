@@ -11,6 +11,7 @@ from sagan_jax.data.files import open_listing
 from sagan_jax.data.manifest import MANIFEST
 from sagan_jax.data.source import ImageSource, open_source
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.user_paths import local_path, user_path
 
 MOST_CLASSES = 1_000_000
 IMAGE_KEYS, LABEL_KEYS, NAMES_KEY = ("images", "samples", "arr_0"), ("labels", "arr_1"), "class_names"
@@ -30,7 +31,7 @@ def open_samples(path: str) -> ImageSource:
       InputError: there are no images, or they are not square, not of one size, or not uint8.
     """
     if Path(path).suffix == ".npz":
-        return _open_npz(Path(path).expanduser())
+        return _open_npz(local_path(path))
     files = open_listing([path])
     first = files.file(0)
     with open_image(first) as image:
@@ -106,7 +107,7 @@ def open_real(data: ConfigDict, name: str) -> ImageSource:
       InputError: there is no such data set, or it lacks random access.
     """
     if Path(name).suffix == ".npz":
-        images = _open_npz(Path(name).expanduser())
+        images = _open_npz(local_path(name))
         if images.images.shape[1] != data.resolution:
             raise InputError(
                 f"the real images of {name} have {images.images.shape[1]} pixels a side, the generated ones"
@@ -114,7 +115,7 @@ def open_real(data: ConfigDict, name: str) -> ImageSource:
             )
         return images
     if name.partition(":")[0] not in ("digits", "prepared", "folder", "tfds"):
-        name = f"prepared:{name}" if Path(name).expanduser().joinpath(MANIFEST).exists() else f"folder:{name}"
+        name = f"prepared:{name}" if user_path(name).joinpath(MANIFEST).exists() else f"folder:{name}"
     config = ConfigDict({"data": data.copy_and_resolve_references()})
     config.data.source = name
     source = open_source(config)

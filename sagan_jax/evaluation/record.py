@@ -5,7 +5,7 @@ import hashlib
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 from etils import epath
@@ -13,10 +13,11 @@ from etils import epath
 import sagan_jax
 from sagan_jax.errors import InputError
 from sagan_jax.evaluation.scores import KINDS, Score
-from sagan_jax.renamed import with_new_names
+from sagan_jax.runtime.documents import Name, Text, read_earlier
 from sagan_jax.runtime.storage import write_atomic
 
 FRACTIONS = ("precision", "recall", "coverage", "label_accuracy")  # shown in per cent
+Protocol = dict[str, dict[str, Any]]  # by part: generated images, real images, features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Evaluation:
     """
 
     scores: tuple[Score, ...]
-    protocol: dict[str, Any]
+    protocol: Protocol
     warnings: tuple[str, ...]
     seconds: dict[str, float]
 
@@ -81,19 +82,25 @@ class Evaluation:
             yield textwrap.fill(f"  note: {warning}", 110, subsequent_indent="        ")
 
 
+class Saved(TypedDict):
+    """What is in the JSON file."""
+
+    scores: dict[Name, Score]
+    protocol: Protocol
+    warnings: list[Text]
+    seconds: dict[Name, float]
+
+
 def read_evaluation(file: epath.Path) -> Evaluation:
     """Reads what `Evaluation.save` wrote. Raises InputError if the file is damaged."""
-    try:
-        content = with_new_names(json.loads(file.read_text()))
-        scores = tuple(Score(**score) for score in content["scores"].values())
-        evaluation = Evaluation(scores, content["protocol"], tuple(content["warnings"]), content["seconds"])
-        if not all(score.kind in KINDS and isinstance(score.value, float) for score in scores):
-            raise ValueError("no scores")
-        if not isinstance(evaluation.network, str):
-            raise ValueError("no feature network")
-        return evaluation
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is damaged ({error!r}): delete it and evaluate again.") from error
+    remedy = "delete it and evaluate again"
+    saved = read_earlier(file, Saved, remedy)
+    scores = tuple(saved["scores"].values())
+    if not all(score.kind in KINDS for score in scores):
+        raise InputError(f"{file} is damaged (unknown scores): {remedy}.")
+    if not isinstance(saved["protocol"].get("features", {}).get("network"), str):
+        raise InputError(f"{file} is damaged (no feature network): {remedy}.")
+    return Evaluation(scores, saved["protocol"], tuple(saved["warnings"]), saved["seconds"])
 
 
 def result_name(features: str, protocol: Any) -> str:

@@ -24,6 +24,7 @@ from sagan_jax.metrics.frechet import Statistics
 from sagan_jax.metrics.moments import Moments
 from sagan_jax.runtime.processes import all_hosts, is_host0
 from sagan_jax.runtime.storage import write_atomic
+from sagan_jax.runtime.user_paths import local_path
 
 FORMAT = 1  # to be raised when the same images give other features, or when the files change
 
@@ -43,7 +44,7 @@ def reference_features(
     """
     indices = random_order(source, count)
     identity = json.dumps([FORMAT, extractor.name, extractor.facts, source.content_hash(), len(indices)])
-    cache = Path(cache_dir or "~/.cache/sagan_jax").expanduser() / "features"
+    cache = local_path(cache_dir or "~/.cache/sagan_jax") / "features"
     folder = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
     cached = _load_sound(folder, len(indices)) if folder.exists() else None
     if all_hosts(cached is not None):  # computing them takes all hosts

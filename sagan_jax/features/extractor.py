@@ -17,6 +17,7 @@ from sagan_jax.features.inception_weights import find_weights, inception_params
 from sagan_jax.features.resizing import RESIZES, resized
 from sagan_jax.metrics.inception import SIDE, Inception, normalised
 from sagan_jax.runtime.storage import sha256_of
+from sagan_jax.runtime.user_paths import local_path
 from sagan_jax.weights.files import read_weights
 
 TAPS = ("64", "192", "768", "2048")
@@ -125,7 +126,7 @@ def _open_resnet56(weights: str) -> Extractor:
             " --config.eval.weights=FILE), such as resnet56-4bfd9763.th of"
             " https://github.com/akamaster/pytorch_resnet_cifar10."
         )
-    path = Path(weights).expanduser()
+    path = local_path(weights)
     variables = resnet56.variables_of(read_weights(path), path)
     return Extractor("resnet56_cifar10", _facts_of_file(path), variables, resnet56.ResNet56().apply, resnet56.SIDE)  # type: ignore[arg-type]
 

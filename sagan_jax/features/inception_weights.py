@@ -15,6 +15,7 @@ import numpy as np
 from sagan_jax.errors import InputError
 from sagan_jax.metrics.inception import SIDE, Inception
 from sagan_jax.runtime.storage import write_atomic
+from sagan_jax.runtime.user_paths import local_path
 
 # The TensorFlow graph of 2015-12-05 as the authors of pytorch-fid converted it.
 URL = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
@@ -60,7 +61,7 @@ def find_weights(path: str) -> Path:
       InputError: the download fails, or has a wrong SHA-256.
     """
     if path:
-        return Path(path).expanduser()
+        return local_path(path)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sagan_jax"
     file = cache / URL.rpartition("/")[2]
     if not file.exists():

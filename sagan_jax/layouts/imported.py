@@ -21,11 +21,13 @@ class Imported(NamedTuple):
       card: architecture, classes and origin.
       variables: of the generator, ready for sampling.
       discriminator_variables: of the discriminator, or None where the file has none.
+      notes: sentences on what was assumed or left out.
     """
 
     card: Card
     variables: Tree
     discriminator_variables: Tree
+    notes: tuple[str, ...] = ()
 
 
 def import_model(
@@ -36,6 +38,7 @@ def import_model(
     *,
     inplace_relu: bool = False,
     channel_order: str | None = None,
+    final_resolution: int | None = None,
 ) -> Imported:
     """Converts the arrays of another program's file.
 
@@ -46,6 +49,7 @@ def import_model(
       class_names: in the order of labels; empty: "class 0", ...
       inplace_relu: whether the discriminator activated in place; some layouts always do.
       channel_order: "rgb" or "bgr", of the training images; None: as usual for the layout.
+      final_resolution: side of the discriminator's last feature map; None: as the weights say, or as usual.
 
     Raises:
       InputError: something is missing, unknown or does not fit our networks.
@@ -56,13 +60,13 @@ def import_model(
     try:
         importer = Importer(known, stored)
         generator, params, moments = importer.generator()
-        discriminator, discriminator_params = importer.discriminator(generator.resolutions[-1])
+        discriminator, discriminator_params = importer.discriminator(generator.resolutions[-1], final_resolution)
         (classes, _) = params["block_8/norm_0/scale"].shape
     except ValueError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file} holds networks that ours cannot express ({error}): it cannot be imported.") from error
-    stored.check_all_taken(importer.ignored)
+    importer.check_all_taken()
     if class_names and len(class_names) != classes:
         wrong = f"has {len(class_names)} names, but {file} has {classes} classes"
         raise InputError(wrong, field="--class-names", remedy="one each")
@@ -75,7 +79,7 @@ def import_model(
         discriminator=discriminator,
         batch_norm_epsilon=known.epsilon(stored),
         class_names=class_names or tuple(f"class {label}" for label in range(classes)),
-        weights=f"imported; {done}; moments as in the file",
+        weights=f"imported; {done}; moments as in the file" + "".join(f"; {note}" for note in importer.notes),
         origin={"imported": {"file": file, "layout": layout, "source": known.source}},
         inplace_relu=discriminator is not None and (inplace_relu or known.inplace_relu),
     )
@@ -83,20 +87,20 @@ def import_model(
     variables = check_arrays(found, generator_shapes(card), file)
     if discriminator_params:
         discriminator_params = check_arrays(_named("params", discriminator_params), discriminator_shapes(card), file)
-    return Imported(card, variables, discriminator_params)
+    return Imported(card, variables, discriminator_params, tuple(importer.notes))
 
 
 def _named(collection: str, arrays: Arrays) -> Arrays:
     return {f"{collection}/{name}": value for name, value in arrays.items()}
 
 
-def discriminator_prefix(layout: str) -> str:
-    """Returns the prefix of the discriminator's names that keeps them apart from the generator's in a joined file.
+def joined_prefix(layout: str) -> str:
+    """Returns the prefix that keeps the discriminator's names apart from the generator's in a joined file.
 
     Raises:
       InputError: the layout is unknown.
     """
-    return _known(layout).prefixes[0].discriminator
+    return _known(layout).joined
 
 
 def _known(layout: str) -> Layout:

@@ -52,14 +52,6 @@ class Network(NamedTuple):
     attention: str = ""
 
 
-class Prefixes(NamedTuple):
-    """Prefixes of all names of each network, and regular expressions for names to ignore where they apply."""
-
-    generator: str
-    discriminator: str
-    ignored: tuple[str, ...] = ()
-
-
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """How a program stores a SAGAN.
@@ -68,7 +60,7 @@ class Layout:
       source: repository and files of its code.
       generator, discriminator: names of their layers.
       attention: names in an attention block.
-      prefixes: alternatives; for each network the first that occurs in the file applies.
+      joined: prefix that the discriminator's names get where it comes from a file of its own.
       moments: names of running mean and variance, in a block's batch norm and in the last one.
       tables: takes gains and biases [classes, C] of a batch norm from a file.
       affine: names of gain and bias of the last batch norm.
@@ -83,7 +75,7 @@ class Layout:
     generator: Network
     discriminator: Network
     attention: AttentionNames
-    prefixes: tuple[Prefixes, ...]
+    joined: str
     moments: tuple[tuple[str, str], tuple[str, str]]
     tables: Callable[[Stored, str], tuple[np.ndarray, np.ndarray]]
     affine: tuple[str, str]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sagan_jax.layouts.layout import AttentionNames, Block, Layout, Network, Prefixes
+from sagan_jax.layouts.layout import AttentionNames, Block, Layout, Network
 from sagan_jax.layouts.stored import Stored, torch_kernel
 
 
@@ -53,7 +53,7 @@ LAYOUTS = {
             attention="d_non_local",
         ),
         attention=AttentionNames("sn_conv_theta", "sn_conv_phi", "sn_conv_g", "sn_conv_attn", "sigma_ratio"),
-        prefixes=(Prefixes("model/", "model/"),),
+        joined="model/",
         moments=(("/mean", "/var"), ("/moving_mean", "/moving_variance")),
         tables=lambda stored, norm: (stored.take(f"{norm}/gamma", 2), stored.take(f"{norm}/beta", 2)),
         affine=("/gamma", "/beta"),
@@ -83,7 +83,7 @@ LAYOUTS = {
             embedding="embedding",
         ),
         attention=AttentionNames("conv1x1_theta", "conv1x1_phi", "conv1x1_g", "conv1x1_attn", "sigma"),
-        prefixes=(Prefixes("", "D."), Prefixes("module.", "D.module.")),
+        joined="D.",
         moments=((".bn.running_mean", ".bn.running_var"), (".running_mean", ".running_var")),
         tables=_linear_or_embeddings,
         affine=(".weight", ".bias"),
@@ -108,11 +108,7 @@ LAYOUTS = {
             embedding="proj_y",
         ),
         attention=AttentionNames("theta.conv", "phi.conv", "g.conv", "o.conv", "gamma"),
-        prefixes=(
-            Prefixes("generator_ema.", "discriminator.", (r"generator\..*",)),
-            Prefixes("generator.", "discriminator."),
-            Prefixes("", "discriminator."),
-        ),
+        joined="discriminator.",
         moments=((".norm.running_mean", ".norm.running_var"), (".running_mean", ".running_var")),
         tables=_embeddings(".weight_embedding", ".bias_embedding"),
         affine=(".weight", ".bias"),
@@ -136,7 +132,7 @@ LAYOUTS = {
             embedding="embed",
         ),
         attention=AttentionNames("theta", "phi", "g", "o", "gamma"),
-        prefixes=(Prefixes("", "D."), Prefixes("G.", "D.")),
+        joined="D.",
         moments=((".stored_mean", ".stored_var"), (".stored_mean", ".stored_var")),
         tables=_embeddings(".gain", ".bias"),
         affine=(".gain", ".bias"),
@@ -159,7 +155,7 @@ LAYOUTS = {
             embedding="embedding",
         ),
         attention=AttentionNames("query.conv", "key.conv", "value.conv", "out.conv", "gamma"),
-        prefixes=(Prefixes("", "d."), Prefixes("g.", "d.")),
+        joined="d.",
         moments=((".norm.running_mean", ".norm.running_var"), (".running_mean", ".running_var")),
         tables=_halves,
         affine=(".weight", ".bias"),

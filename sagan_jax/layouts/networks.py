@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from sagan_jax.errors import InputError
+from sagan_jax.layouts.halving import BlockShape, sides
 from sagan_jax.layouts.layout import Layout, Network
-from sagan_jax.layouts.names import LAYOUTS
+from sagan_jax.layouts.places import discriminator_prefix, generator_prefix, left_out
 from sagan_jax.layouts.stored import Stored, tensorflow_kernel, torch_kernel
 from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_architecture
 
@@ -21,17 +21,18 @@ class Importer:
       stored: the arrays of the file.
 
     Attributes:
-      ignored: regular expressions for names that are not needed.
+      notes: sentences on what was assumed or left out.
     """
 
     def __init__(self, layout: Layout, stored: Stored):
-        self._layout, self._stored, self._prefix = layout, stored, ""
-        self.ignored = layout.ignored
+        self._layout, self._stored = layout, stored
+        self._prefix = generator_prefix(layout, stored)
+        self._prefixes = [self._prefix]
+        self.notes: list[str] = []
 
     def generator(self) -> tuple[Architecture, Arrays, Arrays]:
         """Returns the generator's architecture, parameters and moments. Raises ValueError if ours cannot express it."""
         layout, network = self._layout, self._layout.generator
-        self._find(0, network)
         params: Arrays = {}
         moments: Arrays = {}
         kernel = self._kernel(network.dense, "dense")
@@ -67,54 +68,61 @@ class Importer:
         check_architecture(architecture, first=SEED_RESOLUTION)
         return architecture, params, moments
 
-    def discriminator(self, resolution: int) -> tuple[Architecture | None, Arrays | None]:
-        """Returns the discriminator's architecture and parameters, or (None, None) where the file has none."""
-        network = self._layout.discriminator
-        if not self._find(1, network, needed=False):
+    def discriminator(self, resolution: int, final: int | None) -> tuple[Architecture | None, Arrays | None]:
+        """Returns the discriminator's architecture and parameters, or (None, None) where the file has none.
+
+        Args:
+          resolution: side of the images.
+          final: side of the last feature map, or None if nobody said; see `sides`.
+        """
+        network, prefix = self._layout.discriminator, discriminator_prefix(self._layout, self._stored)
+        if prefix is None:
             return None, None
+        self._prefix = prefix
+        self._prefixes.append(prefix)
         params: Arrays = {}
-        widths: list[int] = []
-        resolutions, attention = [resolution], []
+        blocks: list[BlockShape] = []
+        attends: list[tuple[str, int]] = []  # names of attention, each with the number of the blocks before it
         for part in (*network.first, *self._parts(network)):
             if self._is_attention(part):
-                self._check_first(resolutions)
-                attention.append(resolutions[-1])
-                params |= self._attention(part, f"attention_{resolutions[-1]}")
+                attends.append((part, len(blocks)))
                 continue
-            ours = f"block_{len(widths)}"
+            ours = f"block_{len(blocks)}"
             params |= self._convolutions(part, network, ours)
-            widths.append(params[f"{ours}/conv_1/kernel"].shape[-1])
-            # In all of these programs a block has a shortcut of its own only if it halves the side.
-            resolutions.append(resolutions[-1] // (2 if f"{ours}/shortcut/kernel" in params else 1))
+            first, last = params[f"{ours}/conv_0/kernel"].shape[2], params[f"{ours}/conv_1/kernel"].shape[3]
+            blocks.append(BlockShape(first, last, f"{ours}/shortcut/kernel" in params))
+        resolutions, assumed = sides(blocks, resolution, final)
+        self.notes += [assumed] if assumed else []
+        attention = []
+        for part, before in attends:
+            found = [resolution, *resolutions[:before]]
+            self._check_first(found)
+            attention.append(found[-1])
+            params |= self._attention(part, f"attention_{found[-1]}")
         if self._layout.bgr:
             for layer in ("conv_0", "shortcut"):
                 params[f"block_0/{layer}/kernel"] = params[f"block_0/{layer}/kernel"][:, :, ::-1]
         params["logit/kernel"] = self._kernel(network.dense, "dense")
         params["logit/bias"] = self._bias(network.dense, "dense", size=1)
         params["embedding/kernel"] = self._kernel(network.embedding, "embedding")
-        architecture = Architecture(tuple(resolutions[1:]), tuple(widths), tuple(attention))
+        widths = tuple(block.out_channels for block in blocks)
+        architecture = Architecture(resolutions, widths, tuple(attention))
         check_architecture(architecture, first=resolution // 2)
         return architecture, params
+
+    def check_all_taken(self) -> None:
+        """Notes which arrays belong to neither network. Raises InputError if one of a network was not taken."""
+        outside = left_out(self._stored, self._prefixes)
+        self._stored.check_all_taken(self._layout.ignored, outside)
+        outside = [name for name in outside if not any(re.fullmatch(p, name) for p in self._layout.ignored)]
+        if outside:
+            self.notes.append(
+                f"{len(outside):,} arrays belong to neither network and were left out, such as {outside[0]}"
+            )
 
     @property
     def _dot(self) -> str:
         return "/" if self._layout.tensorflow else "."
-
-    def _find(self, network: int, names: Network, *, needed: bool = True) -> bool:
-        """Chooses the first prefix under which the file has the network; returns whether there is one."""
-        for prefixes in self._layout.prefixes:
-            prefix = (prefixes.generator, prefixes.discriminator)[network]
-            start = prefix + names.dense + self._dot
-            if any(name.startswith(start) for name in self._stored.names()):
-                self.ignored += prefixes.ignored
-                self._prefix = prefix
-                return True
-        if not needed:
-            return False
-        raise InputError(
-            f"{self._stored.file} has no generator as {self._layout.source} has it (no {names.dense}): choose another"
-            f" --layout ({', '.join(LAYOUTS)}), or another file."
-        )
 
     def _parts(self, network: Network) -> list[str]:
         """Returns the names of blocks and attention, in the order in which an image passes them."""

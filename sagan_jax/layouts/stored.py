@@ -44,23 +44,31 @@ class Stored:
         Raises:
           InputError: it is missing, has other dimensions, or is not finite.
         """
-        if name not in self._arrays:
-            raise InputError(f"{self.file} lacks {name}: it is not complete, or of another layout than --layout says.")
+        try:
+            value = self._arrays[name]
+        except KeyError as error:
+            lacks = f"{self.file} lacks {name}: it is not complete, or of another layout than --layout says."
+            raise InputError(lacks) from error
         self._taken.add(name)
-        if dimensions and self._arrays[name].ndim not in dimensions:
+        if dimensions and value.ndim not in dimensions:
             raise InputError(
-                f"{name} in {self.file} has the shape {self._arrays[name].shape}, but"
-                f" {' or '.join(map(str, dimensions))} dimensions were expected: the file is damaged, or of another"
-                " layout than --layout says."
+                f"{name} in {self.file} has the shape {value.shape}, but {' or '.join(map(str, dimensions))} dimensions"
+                " were expected: the file is damaged, or of another layout than --layout says."
             )
-        value = self._arrays[name].astype(np.float64)
+        value = value.astype(np.float64)
         if not np.isfinite(value).all():
             raise InputError(f"{name} in {self.file} is not finite: its training has diverged, or the file is damaged.")
         return value
 
-    def check_all_taken(self, ignored: Iterable[str]) -> None:
-        """Raises InputError if an array was not taken and no regular expression matches its whole name."""
-        left = [name for name in self._arrays.keys() - self._taken if not any(re.fullmatch(p, name) for p in ignored)]
+    def check_all_taken(self, ignored: Iterable[str], outside: Iterable[str]) -> None:
+        """Raises InputError if an array was not taken.
+
+        Args:
+          ignored: regular expressions for whole names that need not be taken.
+          outside: names that need not be taken.
+        """
+        names = self._arrays.keys() - self._taken - set(outside)
+        left = [name for name in names if not any(re.fullmatch(pattern, name) for pattern in ignored)]
         if left:
             shown = ", ".join(sorted(left)[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
             raise InputError(
@@ -80,12 +88,12 @@ def torch_kernel(stored: Stored, layer: str) -> np.ndarray:
             weight, u = stored.take(layer + kernel, 2, 4), stored.take(layer + left, 1)
             matrix = weight.reshape(len(weight), -1)
             v = stored.take(layer + right, 1) if stored.has(layer + right) else _unit(matrix.T @ u)
-            return weight / (u @ matrix @ v)
+            return _divided(weight, u @ matrix @ v, layer, stored)
     weight = stored.take(f"{layer}.weight", 2, 4)
     if not stored.has(f"{layer}.u0"):
         return weight
     matrix = weight.reshape(len(weight), -1)
-    return weight / _iterated(matrix, stored.take(f"{layer}.u0", 2)[0])
+    return _divided(weight, _iterated(matrix, stored.take(f"{layer}.u0", 2)[0]), layer, stored)
 
 
 def tensorflow_kernel(stored: Stored, layer: str, name: str, *, transposed: bool = False) -> np.ndarray:
@@ -101,7 +109,19 @@ def tensorflow_kernel(stored: Stored, layer: str, name: str, *, transposed: bool
     """
     weight = stored.take(f"{layer}/{name}", 2, 4)
     matrix = weight if transposed else weight.reshape(-1, weight.shape[-1]).T
-    return weight / _iterated(matrix, stored.take(f"{layer}/u", 2)[0])
+    return _divided(weight, _iterated(matrix, stored.take(f"{layer}/u", 2)[0]), layer, stored)
+
+
+def _divided(weight: np.ndarray, sigma: float, layer: str, stored: Stored) -> np.ndarray:
+    """Divides a kernel by its singular value; one of zeros, which has none, stays as it is."""
+    if not weight.any():
+        return weight
+    if not np.isfinite(sigma) or sigma == 0:
+        raise InputError(
+            f"the spectral norm of {layer} in {stored.file} is {sigma:g}, by the vectors stored beside it: they do not"
+            " belong to its kernel, or the file is damaged."
+        )
+    return weight / sigma
 
 
 def _iterated(matrix: np.ndarray, u: np.ndarray) -> float:

@@ -16,7 +16,9 @@ from safetensors import SafetensorError
 from sagan_jax.errors import InputError
 from sagan_jax.models.generator import IMAGE_CHANNELS, Generator
 from sagan_jax.portable.program import generator_program
+from sagan_jax.runtime.documents import read_bytes
 from sagan_jax.runtime.storage import write_atomic
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.sampling.card import Card, card_from_json, card_to_json
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.sampler import Tree
@@ -69,15 +71,14 @@ def load_model(path: epath.PathLike, mesh: Mesh, call_size: int, *, with_discrim
     Raises:
       InputError: it is no such folder, or something in it is damaged.
     """
-    folder = epath.Path(path).expanduser()
+    folder = user_path(path)
     file = folder / CARD
     if not file.exists():
         raise InputError(f"{path} is no portable model (no {CARD}): give a folder that sagan_jax.export wrote.")
     try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        card = card_from_json(read_bytes(file), file)
+    except OSError as error:
         raise InputError(f"the card {file} cannot be read ({error}): export the model again.") from error
-    card = card_from_json(text, file)
     variables = _decoded(folder / GENERATOR, generator_shapes(card))
     discriminator_variables = None
     if with_discriminator and card.discriminator and (folder / DISCRIMINATOR).exists():
@@ -136,7 +137,13 @@ def _encoded(variables: Tree, precision: str) -> bytes:
 
 def _decoded(file: epath.Path, shapes: Tree) -> Tree:
     try:
-        found = safetensors.numpy.load(file.read_bytes())
+        found = safetensors.numpy.load(read_bytes(file, _most_bytes(shapes)))
     except (OSError, SafetensorError) as error:
         raise InputError(f"the weights {file} are damaged or missing ({error}): export the model again.") from error
     return check_arrays(found, shapes, file)
+
+
+def _most_bytes(shapes: Tree) -> int:
+    """Returns the most bytes that a file of these arrays takes, generously: their numbers, and their names."""
+    leaves = jax.tree.leaves(shapes)
+    return 2 * sum(leaf.size * 4 for leaf in leaves) + 1000 * len(leaves) + (1 << 20)

@@ -29,6 +29,7 @@ from sagan_jax.runtime.storage import (
     require_space,
     write_atomic,
 )
+from sagan_jax.runtime.user_paths import user_path
 
 FLAGS = {  # by the fields of the config that mean the same
     "data.source": "--source",
@@ -70,11 +71,9 @@ def prepare_images(settings: Settings) -> Manifest:
     Raises:
       InputError: the images or the output folder cannot be used. Finished shards stay, for the next attempt.
     """
-    out = epath.Path(settings.out).expanduser()
+    out = user_path(settings.out)
     for source in settings.sources:
-        if not is_remote(out) and out.resolve().is_relative_to(
-            epath.Path(source.removeprefix("folder:")).expanduser().resolve()
-        ):
+        if not is_remote(out) and out.resolve().is_relative_to(user_path(source.removeprefix("folder:")).resolve()):
             wrong = f"lies in --source={source}"
             raise InputError(wrong, field="--out", value=settings.out, remedy="choose a folder beside it")
     images = open_images(settings)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
 import PIL
 from etils import epath
@@ -11,6 +12,7 @@ from sagan_jax.data.color import VERSION
 from sagan_jax.data.encoded import EncodedImages
 from sagan_jax.data.manifest import MANIFEST, UNFINISHED, read_manifest
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.documents import read_document
 from sagan_jax.runtime.storage import remove_partial, write_atomic
 
 SHARD_BYTES = 128 << 20  # within the limits below
@@ -88,12 +90,7 @@ def claim(out: epath.Path, plan: Plan) -> bool:
         _check_finished(out, plan)
         return True
     if (out / UNFINISHED).exists():
-        try:
-            found = dict(json.loads((out / UNFINISHED).read_text()))
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"{out / UNFINISHED} is damaged ({error}): delete the folder or choose another."
-            ) from error
+        found = read_document(out / UNFINISHED, dict[str, Any], "delete the folder or choose another")
         _check_same(out, found, settings, "was begun")
         return False
     remove_partial(out)

@@ -29,6 +29,7 @@ from sagan_jax.data.remarks import count_conversions
 from sagan_jax.data.resize import square_pixels
 from sagan_jax.errors import InputError
 from sagan_jax.preparation.plan import Plan
+from sagan_jax.runtime.documents import read_document
 from sagan_jax.runtime.storage import is_remote, partial_path, publish, sha256_of, write_atomic
 
 # Groups of one image, so that reading one reads no other. Pixels hardly compress.
@@ -131,11 +132,10 @@ def write_shard(index: int) -> ShardReport:
 def read_report(out: epath.Path, plan: Plan, index: int) -> ShardReport | None:
     """Reads the report of a complete shard; None if there is none, or if it skipped files, now perhaps readable."""
     try:
-        values = json.loads((out / plan.report_file(index)).read_text())
-        shard = Shard(**values.pop("shard"))
-        report = ShardReport(shard, skipped=[tuple(x) for x in values.pop("skipped")], **values)
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        report = read_document(out / plan.report_file(index), ShardReport, "prepare the shard again")
+    except (FileNotFoundError, InputError):
         return None
+    shard = report.shard
     file = out / shard.file
     # In a bucket an existing file is complete, and hashing it would download it.
     whole = file.exists() and (is_remote(out) or sha256_of(file) == shard.sha256)

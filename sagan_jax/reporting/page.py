@@ -3,8 +3,8 @@
 import base64
 import html
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from etils import epath
 
@@ -12,6 +12,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.evaluation.record import Evaluation, read_evaluation, shown_facts, shown_value
 from sagan_jax.evaluation.scores import KINDS
 from sagan_jax.reporting.curves import panels
+from sagan_jax.runtime.settings import read_data, read_settings
 from sagan_jax.runtime.workdir import (
     ATTENTION,
     CONFIG_FILE,
@@ -23,6 +24,7 @@ from sagan_jax.runtime.workdir import (
     read_metrics,
 )
 
+T = TypeVar("T")
 EARLIER = 4  # pictures of earlier steps, of each kind
 
 STYLE = """
@@ -54,7 +56,7 @@ def report_page(workdir: epath.Path) -> str:
     Raises:
       InputError: the folder holds no run, or its files are damaged.
     """
-    config = _read_json(workdir / CONFIG_FILE)
+    config = _of_run(read_settings, workdir / CONFIG_FILE)
     rows = read_metrics(workdir)
     sections = [
         *_scores(workdir),
@@ -83,7 +85,7 @@ def report_page(workdir: epath.Path) -> str:
         "</details>",
     ]
     step = int(max((row["step"] for row in rows), default=0))
-    about = f"{_about_data(workdir / DATA_FILE)} · step {step:,}"
+    about = f"{_about_data(workdir)} · step {step:,}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_text(workdir.name)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -143,21 +145,16 @@ def _curves(rows: list[dict[str, float]]) -> Iterator[str]:
         yield '<h2>Curves</h2><div class="cards">' + "\n".join(figures) + "</div>"
 
 
-def _about_data(file: epath.Path) -> str:
-    try:
-        facts = _read_json(file)["data"]
-        return f"{facts['name']}, {facts['num_images']:,} images, {len(facts['class_names'])} classes"
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file} is damaged ({error!r}): restore it.") from error
+def _about_data(workdir: epath.Path) -> str:
+    facts = _of_run(read_data, workdir / DATA_FILE).data
+    return f"{facts.name}, {facts.num_images:,} images, {len(facts.class_names)} classes"
 
 
-def _read_json(file: epath.Path) -> Any:
+def _of_run(read: Callable[[epath.Path], T], file: epath.Path) -> T:
     try:
-        return json.loads(file.read_text())
+        return read(file)
     except FileNotFoundError as error:
         raise InputError(f"{file.parent} is no folder of a run (no {file.name}): give another --workdir.") from error
-    except ValueError as error:
-        raise InputError(f"{file} is damaged ({error}): restore it.") from error
 
 
 def _text(text: str) -> str:

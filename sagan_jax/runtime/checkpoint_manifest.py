@@ -2,16 +2,26 @@
 
 import json
 import uuid
+from pathlib import PurePosixPath
+from typing import TypedDict
 
 import orbax.checkpoint as ocp
 from etils import epath
 
+from sagan_jax.errors import InputError
+from sagan_jax.runtime.documents import Count, Name, read_document, require_file
 from sagan_jax.runtime.storage import is_remote, sha256_of, write_atomic
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.workdir import QUARANTINE
 
 MANIFEST = "manifest.json"  # in the folder of a checkpoint: {"files": {name: [bytes, sha256]}}
 EARLIER_MANIFEST = "seal.json"  # its name in checkpoints of earlier versions
+
+
+class Manifest(TypedDict):
+    """What is in a manifest: the size and SHA-256 of each file; the hash is empty for files in a bucket."""
+
+    files: dict[Name, tuple[Count, Name]]
 
 
 def write_manifest(folder: epath.Path, step: int) -> None:
@@ -29,20 +39,32 @@ def write_manifest(folder: epath.Path, step: int) -> None:
 def verify(checkpoint: epath.Path) -> str | None:
     """Reads a whole finished checkpoint and returns what is damaged in it, or None."""
     try:
-        files = json.loads(_manifest_of(checkpoint).read_text())["files"]
+        files = read_document(_manifest_of(checkpoint), Manifest, "restore it")["files"]
     except OSError:
         return f"{MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError):
+    except InputError:
         return f"{MANIFEST} is not readable"
     for name, (size, digest) in files.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            return f"{MANIFEST} names {name}, which is not in it"
         file = checkpoint / name
         if not file.exists():
             return f"{name} is missing"
+        if not _is_file(file):
+            return f"{name} is no file"
         if file.stat().length != size:
             return f"{name} has {file.stat().length} bytes in place of {size}"
         if digest and not is_remote(file) and sha256_of(file) != digest:
             return f"{name} has changed"
     return None
+
+
+def _is_file(file: epath.Path) -> bool:
+    try:
+        require_file(file)
+    except InputError:
+        return False
+    return True
 
 
 def _manifest_of(checkpoint: epath.Path) -> epath.Path:

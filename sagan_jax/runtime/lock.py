@@ -11,10 +11,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypedDict
 
 from etils import epath
 
 from sagan_jax.errors import BAD_INPUT, InputError
+from sagan_jax.runtime.documents import Name, read_document
 from sagan_jax.runtime.storage import describe_error, is_remote
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.workdir import LOCK_FILE
@@ -22,6 +24,14 @@ from sagan_jax.runtime.workdir import LOCK_FILE
 HEARTBEAT = 15.0  # seconds between two in a bucket
 STALE_AFTER = 3 * HEARTBEAT  # seconds without a heartbeat after which a run is dead
 SETTLED_AFTER = 1.0  # seconds after which two runs that began together see which of them wrote last
+
+
+class Heartbeat(TypedDict):
+    """What a run keeps writing into its lock in a bucket: who it is, and something new each time."""
+
+    owner: Name
+    run: Name
+    beat: Name
 
 
 def workdir_lock(workdir: epath.Path) -> contextlib.AbstractContextManager[None]:
@@ -70,7 +80,7 @@ def _heartbeat_lock(path: epath.Path) -> Iterator[None]:
         path.write_text(json.dumps({"owner": _own_name(), "run": run, "beat": uuid.uuid4().hex}))
 
     def is_own() -> bool:
-        return not path.exists() or json.loads(path.read_text()).get("run") == run
+        return not path.exists() or _read(path)["run"] == run
 
     def beat_until_ended() -> None:
         while not ended.wait(HEARTBEAT):
@@ -113,7 +123,11 @@ def _wait_for_heartbeat(path: epath.Path) -> None:
 
 
 def _owner(path: epath.Path) -> str:
-    return json.loads(path.read_text())["owner"]
+    return _read(path)["owner"]
+
+
+def _read(path: epath.Path) -> Heartbeat:
+    return read_document(path, Heartbeat, "delete it if no run uses the folder")
 
 
 def _own_name() -> str:

@@ -1,10 +1,12 @@
 """The names of the files in a run's folder, and how its metrics are read."""
 
 import json
+import math
 from typing import Any
 
 from etils import epath
 
+from sagan_jax.runtime.documents import read_bytes
 from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.storage import describe_error, write_atomic
 from sagan_jax.runtime.timing import warn
@@ -25,6 +27,10 @@ DIVERGED = "diverged"  # states in which the run diverged
 QUARANTINE = "quarantine"  # damaged checkpoints
 
 
+MOST_METRICS = 4 << 30  # bytes
+MOST_STEP, MOST_VALUE = 2**53, 1e300
+
+
 def step_name(step: int) -> str:
     """Returns a step as it appears in names of files, which then sort by step."""
     return f"{step:08d}"
@@ -41,17 +47,26 @@ def read_metrics(workdir: epath.PathLike) -> list[dict[str, Any]]:
     Skips a line that a crash has cut short, or that a run is just writing.
     """
     file = epath.Path(workdir) / METRICS_FILE
-    lines = file.read_bytes().decode(errors="replace").splitlines() if file.exists() else []
+    lines = read_bytes(file, MOST_METRICS).decode(errors="replace").splitlines() if file.exists() else []
     return [row for line in lines if (row := parse_metrics(line)) is not None]
 
 
 def parse_metrics(line: str) -> dict[str, Any] | None:
-    """Parses a line of the metrics; returns None where it is no whole row."""
+    """Parses a line of the metrics; returns None where it is no whole row. What is no finite number becomes NaN."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    if not isinstance(row, dict):
+        return None
+    step = row.get("step")
+    if type(step) is not int or not 0 <= step < MOST_STEP:
+        return None
+    return {"step": step} | {name: _number(value) for name, value in row.items() if name != "step"}
+
+
+def _number(value: Any) -> float:
+    return value if type(value) in (int, float) and abs(value) < MOST_VALUE else math.nan
 
 
 def write_or_warn(file: epath.Path, data: bytes) -> None:

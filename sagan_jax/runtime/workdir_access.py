@@ -14,6 +14,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.runtime.lock import workdir_lock
 from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.storage import is_remote
+from sagan_jax.runtime.user_paths import user_path
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
     Raises:
       InputError: the folder cannot be used.
     """
-    workdir = epath.Path(path).expanduser()
+    workdir = user_path(path)
     with contextlib.ExitStack() as opened:
         if is_host0():
             _check_writable(workdir, path)

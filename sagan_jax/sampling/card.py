@@ -15,7 +15,8 @@ from sagan_jax.models.conditioning import CONDITIONINGS
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import LayerConfig
-from sagan_jax.renamed import with_new_names
+from sagan_jax.runtime.documents import Name, Text, parse_earlier, with_kind
+from sagan_jax.runtime.settings import are_frequencies
 
 FORMAT = "sagan_jax model, version 1"
 
@@ -43,20 +44,20 @@ class Card:
       conditioning: of the generator, a key of `CONDITIONINGS`.
     """
 
-    name: str
+    name: Name
     latent_size: int
     num_classes: int
     generator: Architecture
     discriminator: Architecture | None
     batch_norm_epsilon: float
-    class_names: tuple[str, ...]
+    class_names: tuple[Name, ...]
     class_frequencies: tuple[float, ...] = ()
     step: int | None = None
-    weights: str = ""
+    weights: Text = ""
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     evaluations: tuple[dict[str, Any], ...] = ()
     inplace_relu: bool = False
-    conditioning: str = "labels"
+    conditioning: Name = "labels"
 
     @property
     def resolution(self) -> int:
@@ -86,7 +87,7 @@ def card_to_json(card: Card) -> str:
     return json.dumps({"format": FORMAT} | dataclasses.asdict(card), indent=2) + "\n"
 
 
-def card_from_json(text: str, file: Any) -> Card:
+def card_from_json(text: bytes, file: Any) -> Card:
     """Reads a card; fields that it lacks have their defaults, renamed ones are read under their new names.
 
     Args:
@@ -96,19 +97,21 @@ def card_from_json(text: str, file: Any) -> Card:
     Raises:
       InputError: the card is damaged, of another format or of a later version.
     """
+    remedy = "export the model again"
+    content = parse_earlier(text, f"the card {file}", remedy)
+    found = content.pop("format", None)
+    if found != FORMAT:
+        shown = repr(found)[:100]
+        raise InputError(f"{file} says {shown} where a card says {FORMAT!r}: give a folder that export wrote.")
+    _check_fields(Card, content, file)
+    for network in ("generator", "discriminator"):
+        if isinstance(content.get(network), dict):
+            _check_fields(Architecture, content[network], file)
+    card = with_kind(content, Card, f"the card {file}", remedy)
     try:
-        content = with_new_names(json.loads(text))
-        found = content.pop("format", None) if isinstance(content, dict) else None
-        if found != FORMAT:
-            raise InputError(f"{file} says {found!r} where a card says {FORMAT!r}: give a folder that export wrote.")
-        _check_fields(Card, content, file)
-        networks = {name: _architecture(content[name], file) for name in ("generator", "discriminator")}
-        card = Card(**{name: _frozen(value) for name, value in (content | networks).items()})
         _check(card)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"the card {file} is damaged ({error}): export the model again.") from error
+    except ValueError as error:
+        raise InputError(f"the card {file} is damaged ({error}): {remedy}.") from error
     return card
 
 
@@ -146,29 +149,14 @@ def _label(asked: Any, class_names: Sequence[str]) -> int:
     raise InputError(f"classes={name} is no class of this model: {hint} Labels are 0 to {len(class_names) - 1}.")
 
 
-def _architecture(content: dict[str, Any] | None, file: Any) -> Architecture | None:
-    if content is None:
-        return None
-    _check_fields(Architecture, content, file)
-    return Architecture(**{name: tuple(int(number) for number in numbers) for name, numbers in content.items()})
-
-
 def _check_fields(kind: type, content: dict[str, Any], file: Any) -> None:
-    """Raises InputError for a field that the dataclass `kind` does not have, ValueError for one that it must have."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(content.keys() - fields.keys())
+    """Raises InputError for a field that the dataclass `kind` does not have."""
+    unknown = sorted(content.keys() - {field.name for field in dataclasses.fields(kind)})
     if unknown:
         raise InputError(
-            f"{file} has the field {unknown[0]!r}, which sagan_jax {__version__} does not know: use the version that"
-            " exported it, or a later one."
+            f"{file} has the field {unknown[0][:100]!r}, which sagan_jax {__version__} does not know: use the version"
+            " that exported it, or a later one."
         )
-    for name in fields.keys() - content.keys():
-        if fields[name].default is fields[name].default_factory is dataclasses.MISSING:
-            raise ValueError(f"{name} is missing")
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _check(card: Card) -> None:
@@ -176,16 +164,15 @@ def _check(card: Card) -> None:
     check_architecture(card.generator, first=SEED_RESOLUTION)
     if card.discriminator:
         check_architecture(card.discriminator, first=card.resolution // 2)
-    numbers = (card.latent_size, card.num_classes, card.batch_norm_epsilon)
-    if not all(isinstance(number, int | float) for number in numbers) or not 1 <= card.latent_size <= 2**16:
-        raise ValueError(f"latent_size, num_classes, batch_norm_epsilon = {numbers}")
+    if not 1 <= card.latent_size <= 2**16 or not 0 < card.batch_norm_epsilon < 1:
+        raise ValueError(f"latent_size, batch_norm_epsilon = {card.latent_size}, {card.batch_norm_epsilon}")
     if not 0 <= card.num_classes <= 2**20 or (card.num_classes and len(card.class_names) != card.num_classes):
         raise ValueError(f"{card.num_classes} classes with {len(card.class_names)} names")
     if len(card.class_frequencies) not in (0, card.num_classes):
         raise ValueError(f"{card.num_classes} classes with {len(card.class_frequencies)} frequencies")
-    if not isinstance(card.inplace_relu, bool):
-        raise ValueError(f"inplace_relu = {card.inplace_relu}")
+    if card.class_frequencies and not are_frequencies(card.class_frequencies):
+        raise ValueError("class_frequencies do not add up to 1")
+    if card.step is not None and not 0 <= card.step < 2**53:
+        raise ValueError(f"step = {card.step}")
     if card.conditioning not in CONDITIONINGS:
         raise ValueError(f"conditioning = {card.conditioning!r}")
-    if not all(isinstance(name, str) for name in (card.name, card.weights, *card.class_names)):
-        raise ValueError("a name is no text")

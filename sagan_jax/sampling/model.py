@@ -19,7 +19,7 @@ from sagan_jax.runtime.image_counter import ImageCounter
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.sampling.attention import AttentionMaps, attention_of
 from sagan_jax.sampling.card import Card, Classes
-from sagan_jax.sampling.sampler import Sampler, Tree, sown_weights
+from sagan_jax.sampling.sampler import Latents, Sampler, Tree, sown_weights
 
 MOST_IMAGES = 10_000_000  # of a call
 MOST_SEED = 2**32 - 1
@@ -133,14 +133,21 @@ class Model:
         self, classes: Classes = None, num: int | None = None, seed: int = 0, truncation: float = math.inf
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draws latents [N, Z] float32 and labels [N] int32 for the generator; arguments and errors as for `sample`."""
+        latents, labels = self.requests(classes, num, seed, truncation)
+        return latents[:], labels
+
+    def requests(
+        self, classes: Classes = None, num: int | None = None, seed: int = 0, truncation: float = math.inf
+    ) -> tuple[Latents, np.ndarray]:
+        """Returns what `inputs` does, with latents that are drawn as they are asked for."""
         labels = self.card.labels(classes)
         num = len(labels) if num is None else _whole("num", num, 1, MOST_IMAGES)
         seed = _whole("seed", seed, 0, MOST_SEED)
         if isinstance(truncation, str) or not truncation > 0:
             raise InputError(f"truncation = {truncation!r} must be a number greater than 0.")
-        return self.sampler.fixed_latents(num, stream_key(seed, "samples"), truncation), np.resize(labels, num)
+        return self.sampler.latents(num, stream_key(seed, "samples"), truncation), np.resize(labels, num)
 
-    def batches(self, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
+    def batches(self, latents: np.ndarray | Latents, labels: np.ndarray) -> Iterator[np.ndarray]:
         """Yields images [n, H, W, 3] uint8 of latents [N, Z] and labels [N] call by call, and prints the progress."""
         done = 0
         with ImageCounter("sampling", len(labels)) as counter:

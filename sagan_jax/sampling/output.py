@@ -11,11 +11,12 @@ from etils import epath
 
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.pictures import GAP, PAPER, encoded_animation, encoded_png, sample_sheet
-from sagan_jax.runtime.storage import is_remote, partial_path, publish, write_atomic
+from sagan_jax.runtime.storage import existing_parent, is_remote, partial_path, publish, require_space, write_atomic
 from sagan_jax.sampling.attention import AttentionMaps
 from sagan_jax.sampling.attention_picture import attention_picture, layer_line
 from sagan_jax.sampling.model import Model
 from sagan_jax.sampling.numbers import percent
+from sagan_jax.sampling.sampler import Latents
 
 SHEET_ROWS, SHEET_COLUMNS = 10, 10
 SHOWN_FRAMES, MOST_COLUMNS = 8, 16  # of an interpolation's sheet: so many, or one of each waypoint up to the other
@@ -28,30 +29,34 @@ def next_folder(parent: epath.Path) -> epath.Path:
     return parent / f"{max(used, default=0) + 1:03d}"
 
 
-def write_images(model: Model, latents: np.ndarray, labels: np.ndarray, folder: epath.Path) -> list[epath.Path]:
-    """Writes a PNG file per image, named by its number and class; returns the files.
+def write_images(model: Model, latents: np.ndarray | Latents, labels: np.ndarray, folder: epath.Path) -> epath.Path:
+    """Writes a PNG file per image, named by its number and class; returns the first file.
 
     Raises:
       InputError: the folder has images of another call, which would be mixed with these.
     """
-    files = [folder / f"{number:06d}{_class_suffix(model, label)}.png" for number, label in enumerate(labels)]
+
+    def name(number: int) -> str:
+        return f"{number:06d}{_class_suffix(model, labels[number])}.png"
+
     folder.mkdir(parents=True, exist_ok=True)
-    others = sorted({path.name for path in folder.glob("*.png")} - {file.name for file in files})
-    if others:
-        raise InputError(
-            f"{folder} has images of another call (such as {others[0]}): choose another --out, or remove them first."
-        )
-    images = itertools.chain.from_iterable(model.batches(latents, labels))
-    for file, image in zip(files, images, strict=True):
-        write_atomic(file, encoded_png(image))
-    return files
+    for path in folder.glob("*.png"):
+        number = path.name[: -len(".png")].partition("-")[0]
+        if not number.isdecimal() or int(number) >= len(labels) or path.name != name(int(number)):
+            wrong = f"{folder} has images of another call (such as {path.name})"
+            raise InputError(f"{wrong}: choose another --out, or remove them first.")
+    for number, image in enumerate(itertools.chain.from_iterable(model.batches(latents, labels))):
+        write_atomic(folder / name(number), encoded_png(image))
+    return folder / name(0)
 
 
-def write_archive(model: Model, latents: np.ndarray, labels: np.ndarray, file: epath.Path) -> None:
+def write_archive(model: Model, latents: np.ndarray | Latents, labels: np.ndarray, file: epath.Path) -> None:
     """Writes an .npz that `sagan_jax.evaluate --fake` reads, with the images of one call in memory at a time.
 
     It has "images" [N, H, W, 3] uint8, "labels" [N], and of a conditional model the "class_names" [K] of the labels.
     """
+    if not is_remote(file):
+        require_space(existing_parent(Path(file).parent), len(labels) * model.resolution**2 * 3, "--npz")
     arrays = {"labels": labels} | ({"class_names": np.asarray(model.class_names)} if model.class_names else {})
     with tempfile.TemporaryDirectory() as scratch:
         partial = Path(scratch, file.name) if is_remote(file) else partial_path(Path(file))
@@ -66,7 +71,7 @@ def write_archive(model: Model, latents: np.ndarray, labels: np.ndarray, file: e
             partial.unlink(missing_ok=True)
 
 
-def draw_sheet(model: Model, latents: np.ndarray, labels: np.ndarray, title: str) -> np.ndarray:
+def draw_sheet(model: Model, latents: np.ndarray | Latents, labels: np.ndarray, title: str) -> np.ndarray:
     """Draws the first images with the names of their classes; [height, width, 3] uint8.
 
     The sheet has a row per class where there are several images of several classes; otherwise names are captions.
@@ -155,7 +160,7 @@ def write_attention(
     return file, [layer_line(name, attention, images.shape[1]) for name in attention.maps]
 
 
-def _write_pixels(archive: zipfile.ZipFile, model: Model, latents: np.ndarray, labels: np.ndarray) -> None:
+def _write_pixels(archive: zipfile.ZipFile, model: Model, latents: np.ndarray | Latents, labels: np.ndarray) -> None:
     shape = (len(labels), model.resolution, model.resolution, 3)
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
     with archive.open("images.npy", "w", force_zip64=True) as member:  # may be larger than 4 GiB

@@ -25,6 +25,33 @@ Tree = Any  # nested dicts of arrays
 # Two programs that exchange arrays between devices may wait for each other forever where two threads start them in
 # another order on one device than on the next. So a process runs one after the other.
 _one_at_a_time = threading.Lock()
+DRAWN_AT_ONCE = 4096  # latents
+VECTOR = 16  # numbers in the longest vector that a CPU computes with
+
+
+class Latents:
+    """Latents [N, Z] float32 that are drawn when they are asked for, so that any number of them takes no memory.
+
+    Number i depends on the key and i alone. Numbers beyond +-truncation are drawn again.
+    """
+
+    def __init__(self, count: int, size: int, key: jax.Array, truncation: float):
+        self._count, self._size, self._key, self._truncation = count, size, key, truncation
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        numbers = np.asarray(range(self._count)[part] if isinstance(part, slice) else part, np.int32)
+        # Vector instructions and those for the rest of an array round otherwise: with whole vectors there is no rest.
+        whole = np.resize(numbers, -(-len(numbers) // VECTOR) * VECTOR)
+        keys = jax.vmap(functools.partial(jax.random.fold_in, self._key))(jnp.asarray(whole))
+        return np.asarray(jax.vmap(self._draw)(keys))[: len(numbers)]
+
+    def _draw(self, key: jax.Array) -> jax.Array:
+        if math.isinf(self._truncation):
+            return jax.random.normal(key, (self._size,))
+        return jax.random.truncated_normal(key, -self._truncation, self._truncation, (self._size,))
 
 
 class Sampler:
@@ -74,13 +101,13 @@ class Sampler:
             moments = [jax.block_until_ready(self._moments(variables, key)) for key in keys]
             return variables | {"batch_stats": standing_statistics(moments)}
 
+    def latents(self, count: int, key: jax.Array, truncation: float = math.inf) -> "Latents":
+        """Returns latents [count, Z] that are drawn as they are asked for, see `Latents`."""
+        return Latents(count, self.prior.latent_size, key, truncation)
+
     def fixed_latents(self, count: int, key: jax.Array, truncation: float = math.inf) -> np.ndarray:
         """Draws [count, Z] float32, normal within +-truncation; the first n are the same for every count >= n."""
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(count))
-        shape = (self.prior.latent_size,)
-        if math.isinf(truncation):
-            return np.asarray(jax.vmap(lambda k: jax.random.normal(k, shape))(keys))
-        return np.asarray(jax.vmap(lambda k: jax.random.truncated_normal(k, -truncation, truncation, shape))(keys))
+        return self.latents(count, key, truncation)[:]
 
     def balanced_labels(self, count: int, seed: int) -> np.ndarray:
         """Returns [count] int32: each class in turn, or drawn by the prior's class frequencies where it has them."""
@@ -93,10 +120,13 @@ class Sampler:
         """Yields slices of `call_size` that cover range(total)."""
         return (slice(start, start + self.call_size) for start in range(0, total, self.call_size))
 
-    def batches(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
+    def batches(self, variables: Tree, latents: "np.ndarray | Latents", labels: np.ndarray) -> Iterator[np.ndarray]:
         """Yields images [n, H, W, 3] uint8 of latents [N, Z] and labels [N], `call_size` at a time."""
-        for part in self.calls(len(labels)):
-            yield self._padded(self._images, variables, latents[part], labels[part], self.call_size)
+        block = self.call_size * max(1, DRAWN_AT_ONCE // self.call_size)
+        for start in range(0, len(labels), block):
+            drawn, of_these = latents[start : start + block], labels[start : start + block]
+            for part in self.calls(len(of_these)):
+                yield self._padded(self._images, variables, drawn[part], of_these[part], self.call_size)
 
     def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Returns images [N, H, W, 3] uint8 of latents [N, Z] and labels [N]; any N."""

@@ -1,6 +1,7 @@
 """What happens when a run diverges: it ends, or goes back to the newest checkpoint and on with other latents."""
 
 import json
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from sagan_jax.errors import DivergedError
+from sagan_jax.runtime.documents import Count, Text, read_document
 from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.timing import warn
@@ -15,6 +17,14 @@ from sagan_jax.runtime.workdir import ROLLBACKS_FILE, write_or_warn
 from sagan_jax.training.state import TrainState, Tree
 
 CHOICES = ("stop", "rollback")
+REMEDY = "restore it, or start afresh with another --workdir"
+
+
+class Rollback(TypedDict):
+    """A row of ROLLBACKS_FILE: the step that a run has gone back to, and why."""
+
+    step: Count
+    reason: Text
 
 
 def check_weights(step: int, state: TrainState) -> None:
@@ -50,7 +60,7 @@ class Rollbacks:
     def __init__(self, workdir: epath.Path, saved: int | None):
         self._file = workdir / ROLLBACKS_FILE
         if is_host0():
-            found = json.loads(self._file.read_text()) if self._file.exists() else []
+            found = read_document(self._file, list[Rollback], REMEDY) if self._file.exists() else []
             self._past = [entry for entry in found if saved is not None and entry["step"] <= saved]
             if self._past != found:
                 self._write()

@@ -193,7 +193,7 @@ def generated_images(
       labelled: whether the classes are those of the real images.
       truncation: latents beyond it are drawn again; infinite: none are.
     """
-    latents = sampler.fixed_latents(count, stream_key(seed, "evaluation"), truncation)
+    latents = sampler.latents(count, stream_key(seed, "evaluation"), truncation)
     labels = sampler.balanced_labels(count, seed)
 
     def batches() -> Batches:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import json
+from typing import Any
 
 import flax
 import jax
@@ -13,8 +13,10 @@ from ml_collections import ConfigDict
 from sagan_jax.config import default_config
 from sagan_jax.errors import InputError
 from sagan_jax.models.plain import plain_network, plain_params
-from sagan_jax.renamed import with_new_names
 from sagan_jax.runtime.checkpoint_reading import SavedCheckpoints
+from sagan_jax.runtime.documents import read_document
+from sagan_jax.runtime.settings import SavedData, read_data, read_settings
+from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.runtime.workdir import BEST, CHECKPOINTS, CONFIG_FILE, DATA_FILE, EVALUATIONS, step_name
 from sagan_jax.sampling.card import Card
 from sagan_jax.sampling.model import Model
@@ -22,6 +24,7 @@ from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.creation import abstract_state
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.parts import Parts
+from sagan_jax.training.ranges import check_ranges
 from sagan_jax.training.state import Tree
 from sagan_jax.training.step_config import TrainStepConfig, build_step_config
 
@@ -51,9 +54,9 @@ def open_trained(
     Raises:
       InputError: there is no such run or checkpoint, or its arrays are not those of the networks.
     """
-    folder = epath.Path(workdir).expanduser()
+    folder = user_path(workdir)
     config, data = _settings(folder)
-    step_config = build_step_config(config, tuple(data["class_frequencies"]), Parts(networks=networks))
+    step_config = build_step_config(config, data.class_frequencies, Parts(networks=networks))
     card = _card(folder, config, data, build_networks(config))
     step, weights = _restored(folder, checkpoint, step_config, mesh)
     card = dataclasses.replace(card, step=step, evaluations=_evaluations(folder, step))
@@ -74,7 +77,7 @@ def run_config(card: Card) -> ConfigDict:
     return config
 
 
-def _card(folder: epath.Path, config: ConfigDict, data: dict, networks: Networks) -> Card:
+def _card(folder: epath.Path, config: ConfigDict, data: SavedData, networks: Networks) -> Card:
     return Card(
         name=folder.absolute().name,
         latent_size=config.model.latent_size,
@@ -82,19 +85,18 @@ def _card(folder: epath.Path, config: ConfigDict, data: dict, networks: Networks
         generator=networks.generator.architecture,
         discriminator=networks.discriminator.architecture,
         batch_norm_epsilon=config.model.batch_norm_epsilon,
-        class_names=tuple(data["data"]["class_names"]),
-        class_frequencies=tuple(data["class_frequencies"]),
+        class_names=data.data.class_names,
+        class_frequencies=data.class_frequencies,
         weights="averaged; divided by exact singular values; moments of"
         f" {config.sampling.standing_batches} batches of {config.sampling.batch_size}",
-        origin={"config": config.to_dict(), "data": data["data"]},
+        origin={"config": config.to_dict(), "data": dataclasses.asdict(data.data)},
         conditioning=config.model.generator.conditioning,
     )
 
 
-def _evaluations(folder: epath.Path, step: int) -> tuple[dict, ...]:
-    return tuple(
-        json.loads(file.read_text()) for file in sorted((folder / EVALUATIONS).glob(f"{step_name(step)}-*.json"))
-    )
+def _evaluations(folder: epath.Path, step: int) -> tuple[dict[str, Any], ...]:
+    files = sorted((folder / EVALUATIONS).glob(f"{step_name(step)}-*.json"))
+    return tuple(read_document(file, dict[str, Any], "delete it and evaluate again") for file in files)
 
 
 def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig, mesh: Mesh) -> tuple[int, Tree]:
@@ -120,19 +122,20 @@ def _weights(state: Tree) -> Tree:
     return {"ema_params": state["ema_params"], "discriminator": {"params": state["discriminator"]["params"]}}
 
 
-def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
+def _settings(folder: epath.Path) -> tuple[ConfigDict, SavedData]:
     try:
-        saved = with_new_names(json.loads((folder / CONFIG_FILE).read_text()))
-        data = {"class_frequencies": []} | with_new_names(json.loads((folder / DATA_FILE).read_text()))
+        saved = read_settings(folder / CONFIG_FILE)
+        data = read_data(folder / DATA_FILE)
         config = default_config()
         _fill(config, saved)
-        if not set(data["data"]) >= {"class_names"} or not isinstance(data["class_frequencies"], list):
-            raise ValueError("something is missing")
+        check_ranges(config)
     except FileNotFoundError as error:
         raise InputError(f"{folder} is no folder of a run (no {error.filename}): give another workdir.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{CONFIG_FILE} or {DATA_FILE} in {folder} is damaged ({error}): restore it.") from error
-    if config.data.class_sampling != "uniform" and config.model.num_classes and not data["class_frequencies"]:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{CONFIG_FILE} in {folder} is damaged ({error}): restore it.") from error
+    if config.data.class_sampling != "uniform" and config.model.num_classes and not data.class_frequencies:
         raise InputError(
             f"{DATA_FILE} in {folder} lacks class_frequencies, as older runs do: continue the run once, to add them."
         )
@@ -142,10 +145,13 @@ def _settings(folder: epath.Path) -> tuple[ConfigDict, dict]:
 def _fill(config: ConfigDict, saved: dict) -> None:
     """Sets the fields that the run saved; fields that it did not know keep their defaults."""
     for name, value in saved.items():
+        if name not in config:
+            continue
+        if isinstance(config[name], ConfigDict) != isinstance(value, dict) or value is None:
+            raise ValueError(f"{name} holds {type(value).__name__}")
         if isinstance(value, dict):
-            if name in config:
-                _fill(config[name], value)
-        elif name in config:
+            _fill(config[name], value)
+        else:
             config[name] = tuple(value) if isinstance(value, list) else value
 
 

@@ -9,58 +9,8 @@ from sagan_jax.errors import InputError
 from sagan_jax.renamed import CONFIG_FIELDS
 from sagan_jax.training.divergence import CHOICES as ON_NAN
 from sagan_jax.training.evaluation import check_evaluation
+from sagan_jax.training.ranges import check_ranges
 from sagan_jax.training.step_config import build_step_config
-
-AT_LEAST_ONE = (
-    "data.read_threads",
-    "data.prefetch_steps",
-    "model.latent_size",
-    "train.steps",
-    "train.batch_size",
-    "train.discriminator_updates",
-    "train.steps_per_call",
-    "train.accumulation_steps",
-    "mesh.fsdp",
-    "sampling.batch_size",
-    "sampling.standing_batches",
-    "log.every_steps",
-    "log.pictures_every_steps",
-    "log.sheet_classes",
-    "log.sheet_columns",
-    "checkpoint.every_steps",
-    "checkpoint.keep",
-    "checkpoint.keep_every_steps",
-)
-POSITIVE = (
-    "optimizer.generator.learning_rate",
-    "optimizer.discriminator.learning_rate",
-    "optimizer.generator.epsilon",
-    "optimizer.discriminator.epsilon",
-    "model.spectral_epsilon",
-    "model.batch_norm_epsilon",
-    "faults.largest_loss",
-    "faults.join_seconds",
-)
-FRACTIONS = (
-    "train.ema_decay",
-    "model.batch_norm_momentum",
-    "optimizer.generator.beta1",
-    "optimizer.generator.beta2",
-    "optimizer.discriminator.beta1",
-    "optimizer.discriminator.beta2",
-)
-NOT_NEGATIVE = (
-    "seed",
-    "data.resident_gib",
-    "train.ema_start_step",
-    "eval.every_steps",
-    "eval.num_real",
-    "faults.hang_seconds",
-    "faults.most_rollbacks",
-    "optimizer.generator.warmup_updates",
-    "optimizer.discriminator.warmup_updates",
-)
-
 
 CHOICES = {
     "data.class_sampling": ("uniform", "empirical"),
@@ -81,16 +31,9 @@ FREE = (
 def validate_config(config: ConfigDict) -> None:
     """Raises InputError at the first field that cannot work, naming it, its value and what would be right."""
     _check_fields(config)
-    _check_ranges(config)
+    check_ranges(config)
     _check_choices(config)
     build_step_config(config)
-    if config.model.num_classes < -1:
-        raise InputError(
-            "is impossible",
-            field="model.num_classes",
-            value=config.model.num_classes,
-            remedy="give the number of classes, 0 for an unconditional model, or -1 for as many as the data set has",
-        )
     check_evaluation(config)
     _check_divisibility(config, jax.device_count())
 
@@ -110,19 +53,6 @@ def _check_fields(config: ConfigDict) -> None:
         raise InputError("is unknown", field=field, remedy="sagan_jax/config.py lists all fields")
     for field in sorted(known - given):
         raise InputError("is missing", field=field, remedy="start from sagan_jax.config.default_config()")
-
-
-def _check_ranges(config: ConfigDict) -> None:
-    values = flat_fields(config)
-    for fields, allowed, right in (
-        (AT_LEAST_ONE, lambda x: x >= 1, "at least 1"),
-        (NOT_NEGATIVE, lambda x: x >= 0, "at least 0"),
-        (POSITIVE, lambda x: x > 0, "greater than 0"),
-        (FRACTIONS, lambda x: 0 <= x < 1, "at least 0 and less than 1"),
-    ):
-        for field in fields:
-            if not allowed(values[field]):
-                raise InputError("is out of range", field=field, value=values[field], remedy=f"it must be {right}")
 
 
 def _check_choices(config: ConfigDict) -> None:
