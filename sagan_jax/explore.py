@@ -7,11 +7,10 @@ Needs the extra `explore`. docs/explore.md says what the page shows.
 
 import argparse
 import os
-import sys
 
 from etils import epath
 
-from sagan_jax.cli import program_parser, run_on_devices
+from sagan_jax.cli import program_parser, run_on_devices, start
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.sharding import make_mesh
@@ -67,4 +66,4 @@ def explore(flags: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

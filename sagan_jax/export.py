@@ -9,7 +9,6 @@ docs/models.md explains the folder, the card and the layouts.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from sagan_jax.cli import program_parser, run_on_devices
+from sagan_jax.cli import program_parser, run_on_devices, start
 from sagan_jax.errors import FailedError, InputError, os_errors_as_input_errors
 from sagan_jax.layouts.imported import discriminator_prefix, import_model
 from sagan_jax.layouts.names import LAYOUTS
@@ -137,4 +136,4 @@ def largest_difference(model: Model, written: Model, folder: epath.Path, *, with
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -9,14 +9,13 @@ Kubernetes says who they are. docs/runbook.md explains the exit statuses.
 
 import argparse
 import difflib
-import sys
 from pathlib import Path
 
 from absl import flags as absl_flags
 from absl import logging
 from ml_collections import ConfigDict, config_flags
 
-from sagan_jax.cli import add_process_flags, program_parser, run_on_devices
+from sagan_jax.cli import add_process_flags, program_parser, run_on_devices, start
 from sagan_jax.config import config_names, default_config, flat_fields, load_config
 from sagan_jax.errors import InputError
 from sagan_jax.renamed import CONFIG_FIELDS
@@ -100,4 +99,4 @@ def _unknown_field(arguments: list[str]) -> InputError | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -3,11 +3,10 @@
 python -m sagan_jax.report --workdir=RUN [--out=FILE.html]
 """
 
-import sys
 
 from etils import epath
 
-from sagan_jax.cli import program_parser, run
+from sagan_jax.cli import program_parser, run, start
 from sagan_jax.errors import os_errors_as_input_errors
 from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.storage import write_atomic
@@ -32,4 +31,4 @@ def write_report(workdir: epath.Path, out: epath.Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)
