@@ -134,7 +134,8 @@ def start(program: Callable[[], int] | None = None) -> NoReturn:
     Where the output goes nowhere any more (a closed pipe or terminal), the program ends as by Ctrl-C; what a stream
     cannot write, for lack of space or of characters, is dropped or escaped, and does not end the program.
     """
-    from sagan_jax.runtime.output import flush_output, make_output_lasting
+    from sagan_jax.runtime.native_messages import leave_out_alarms
+    from sagan_jax.runtime.output import flush_output, make_output_lasting, open_descriptors
 
     interrupted = False
 
@@ -143,7 +144,8 @@ def start(program: Callable[[], int] | None = None) -> NoReturn:
         interrupted = True
         signal.default_int_handler(number, frame)
 
-    make_output_lasting()
+    open_descriptors()
+    make_output_lasting(error=leave_out_alarms())
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is usual:  # nohup has the second ignored
             signal.signal(number, interrupt)
@@ -168,9 +170,12 @@ def run_on_devices(program: Callable[[], None]) -> int:
     JAX is imported here, so that flags are parsed, and help is shown, without it.
     """
     from sagan_jax.runtime.compilation_cache import enable_compilation_cache
+    from sagan_jax.runtime.jax_settings import hint_at_unused_accelerators, pin_settings
     from sagan_jax.runtime.processes import run_program
 
     enable_compilation_cache()
+    pin_settings()
+    hint_at_unused_accelerators()
     if not faulthandler.is_enabled():
         faulthandler.enable()  # a crash in native code shows where each thread was
     return run_program(lambda: run(program))

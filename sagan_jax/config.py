@@ -166,6 +166,8 @@ def _choices() -> str:
 
 def flat_fields(config: ConfigDict) -> dict[str, Any]:
     """Returns all fields by their dotted names, such as "train.steps"."""
-    from flax.traverse_util import flatten_dict  # with Flax comes JAX, which need not be imported for --help
-
-    return flatten_dict(config.to_dict(), sep=".")
+    fields: dict[str, Any] = {}
+    for name, value in config.to_dict().items():
+        inner = flat_fields(config[name]) if isinstance(value, dict) else {}
+        fields |= {f"{name}.{field}": field_value for field, field_value in inner.items()} or {name: value}
+    return fields

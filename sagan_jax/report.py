@@ -3,7 +3,6 @@
 python -m sagan_jax.report --workdir=RUN [--out=FILE.html]
 """
 
-
 from etils import epath
 
 from sagan_jax.cli import program_parser, run, start

@@ -279,7 +279,7 @@ def test_a_signal_while_no_steps_are_taken_loses_nothing(tmp_path, monkeypatch):
     """At the start, in the step, and at the end, where the pictures are made again by the next start."""
     config = config_for(2)
     for owner, name, said, saved in (
-        (loop, "announce", "while no steps were taken", None),
+        (loop, "announce_networks", "while no steps were taken", None),
         (Reports, "note", "stopped and saved after step 1 of 2", 1),
         (loop, "finish", "while no steps were taken", 2),
     ):

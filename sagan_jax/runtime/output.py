@@ -38,15 +38,23 @@ class LastingFile(io.FileIO):
             signal.raise_signal(signal.SIGHUP)
 
 
-def make_output_lasting() -> None:
-    """Replaces the standard streams of this process by such that never fail; characters that lack are escaped."""
+def open_descriptors() -> None:
+    """Opens those of the standard streams that whoever started this process has closed; they lead nowhere."""
     while True:  # the lowest numbers, so that no other file gets that of a stream that was closed
         descriptor = os.open(os.devnull, os.O_RDWR)
         if descriptor > 2:
             os.close(descriptor)
             break
+
+
+def make_output_lasting(error: int = 2) -> None:
+    """Replaces the standard streams of this process by such that never fail; characters that lack are escaped.
+
+    Args:
+      error: descriptor of standard error.
+    """
     flush_output()
-    for name, number in (("stdout", 1), ("stderr", 2)):
+    for name, number in (("stdout", 1), ("stderr", error)):
         stream = getattr(sys, name)
         unbuffered = getattr(stream, "write_through", False)  # as PYTHONUNBUFFERED asks for
         file: Any = LastingFile(number, "wb", closefd=False)
