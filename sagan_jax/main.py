@@ -74,14 +74,12 @@ def chosen_config(flags: argparse.Namespace, more: list[str]) -> ConfigDict:
 
 def train(flags: argparse.Namespace, config: ConfigDict) -> None:
     """Trains, from the newest checkpoint on where there is one."""
-    from sagan_jax.runtime.jax_settings import check_devices
     from sagan_jax.runtime.processes import join_processes
 
     join_processes(flags.coordinator, flags.processes, flags.process, config.faults.join_seconds)
     for field, value in flat_fields(config).items():
         print(f"config.{field} = {value!r}")
     sys.stdout.flush()
-    check_devices()
     from sagan_jax.training.loop import train_and_evaluate
 
     train_and_evaluate(config, flags.workdir)

@@ -1,6 +1,5 @@
 """JAX's switches that change results: the same for every program, whatever the environment says; and its devices."""
 
-import importlib.metadata
 import logging
 import os
 from typing import Any
@@ -19,6 +18,7 @@ PINNED: dict[str, Any] = {  # by which the same seed gives the same numbers ever
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
 }
+EXTRAS = {"cuda": "cuda13", "gpu": "cuda13", "tpu": "tpu"}  # of the package jax, by JAX's names of platforms
 RECORDED = (*PINNED, "jax_default_matmul_precision")  # a person may choose the last, for a whole run
 
 
@@ -65,19 +65,16 @@ def check_devices() -> None:
         wanted = _setting("jax_platforms")
         if not wanted:
             raise
-        reason = str(error).partition("\n")[0] or "it knows no such platform"
+        reason = str(error).partition("\n")[0] or "there is no such device, or JAX is installed without it"
+        install = "".join(f"{install_command(name)}, or " for name in EXTRAS if name in wanted)
         raise InputError(
-            f"cannot be used, says JAX ({reason})",
-            field="JAX_PLATFORMS",
-            value=wanted,
-            remedy=f"install JAX for it ({install_command(wanted)}), or unset JAX_PLATFORMS",
+            f"cannot be used ({reason})", field="JAX_PLATFORMS", value=wanted, remedy=f"{install}unset JAX_PLATFORMS"
         ) from error
 
 
 def install_command(platform: str) -> str:
-    """Returns the command that installs JAX of this version for a platform, such as "cuda" or "tpu"."""
-    extra = "tpu" if "tpu" in platform else "cuda13"
-    return f"pip install 'jax[{extra}]=={importlib.metadata.version('jax')}'"
+    """Returns the command that installs JAX of this version for one of the platforms in `EXTRAS`."""
+    return f"pip install 'jax[{EXTRAS[platform]}]=={jax.__version__}'"
 
 
 def hint_at_unused_accelerators() -> None:
@@ -89,7 +86,7 @@ def _hint(record: logging.LogRecord) -> bool:
     text = record.getMessage()
     if "may be present on this machine" not in text:
         return True
-    name = "TPU" if "TPU" in text else "NVIDIA GPU"
-    older = "" if name == "TPU" else "; for a driver before 580 jax[cuda12]"
-    warn(f"this machine has a {name}, but JAX is installed without it: {install_command(name.lower())}{older}")
+    name, platform = ("a TPU", "tpu") if "TPU" in text else ("an NVIDIA GPU", "cuda")
+    older = "" if platform == "tpu" else " (jax[cuda12] for a driver before 580)"
+    warn(f"this machine has {name}, which is not used: {install_command(platform)}{older}")
     return False

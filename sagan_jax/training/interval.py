@@ -28,11 +28,13 @@ class IntervalMeans:
             self._steps, self._sums = 0, _as_arrays(dict.fromkeys(metrics, 0.0))
         self._steps, self._sums = self._steps + steps, _add(self._sums, metrics, np.float32(steps))
 
-    def take(self) -> tuple[int, Metrics]:
-        """Returns the number of steps and the sums of their metrics, and begins the next interval."""
-        taken = (self._steps, self._sums)
+    def sums(self) -> tuple[int, Metrics]:
+        """Returns the number of steps so far and the sums of their metrics."""
+        return self._steps, self._sums
+
+    def begin(self) -> None:
+        """Begins the next interval."""
         self._steps, self._sums = 0, {}
-        return taken
 
     def notes(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps; waits for the devices."""

@@ -12,6 +12,7 @@ from sagan_jax.data.residency import check_residency, open_feed
 from sagan_jax.data.source import ImageSource, class_frequencies
 from sagan_jax.runtime.busy import busy
 from sagan_jax.runtime.checkpoint import Checkpoints
+from sagan_jax.runtime.compilation_cache import enable_compilation_cache
 from sagan_jax.runtime.interruption import StopRequest
 from sagan_jax.runtime.jax_settings import check_settings_of_jax
 from sagan_jax.runtime.sharding import make_mesh
@@ -46,7 +47,8 @@ def train_and_evaluate(
 ) -> tuple[TrainState, Summary]:
     """Trains as configured, or continues the run that `workdir` holds.
 
-    It may be called several times in a process, and from any thread; from the main thread, SIGTERM and Ctrl-C stop it.
+    It may be called several times in a process, and from any thread; from the main thread, SIGTERM, SIGHUP and Ctrl-C
+    stop it. Compiled programs are kept in ~/.cache/sagan_jax, unless JAX's own setting names another folder.
 
     Args:
       config: every field of `default_config`.
@@ -72,6 +74,7 @@ def train_and_evaluate(
     with contextlib.ExitStack() as opened:
         request = opened.enter_context(StopRequest())
         check_settings_of_jax()
+        enable_compilation_cache()
         validate_config(config)
         parts = Parts(source, networks, loss, tuple(penalties), writers)
         check_parts(parts, config)

@@ -54,9 +54,16 @@ class Reports:
         self._signs.append((step, {name: metrics[name] for name in SIGNS}))
         self._means.add(steps, metrics)
 
-    def end_interval(self, step: int) -> None:
-        """Leaves the means over the steps since the last interval for the next `flush`."""
-        self._waiting = (step, *self._means.take())
+    def end_interval(self, step: int, *, early: bool) -> None:
+        """Leaves the means over the steps since the last interval for the next `flush`.
+
+        Args:
+          step: the last of them.
+          early: whether the run ends within an interval, and would go on with it if it were continued.
+        """
+        self._waiting = (step, *self._means.sums())
+        if not early:
+            self._means.begin()
 
     def notes(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps, so that the means do not depend on where a run was stopped."""

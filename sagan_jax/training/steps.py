@@ -96,7 +96,7 @@ def take_remaining_steps(
 
             last, stopping, due = step == total, request.reached(), functools.partial(is_due, step=step)
             if last or due(config.log.every_steps):
-                reports.end_interval(step)
+                reports.end_interval(step, early=not due(config.log.every_steps))
                 run.checkpoints.look_for_failure()
             # Scoring may take longer than the grace of a preemption, so the state is saved before.
             regular = last or due(config.checkpoint.every_steps) or due(config.eval.every_steps)
