@@ -14,6 +14,7 @@ from sagan_jax.data.overview import class_table
 from sagan_jax.data.source import ImageSource, ImageStream, class_counts
 from sagan_jax.runtime.workdir import CLASSES_FILE, PARAMETERS_FILE, write_or_warn
 from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.continuation import settings_of
 from sagan_jax.training.state import TrainState
 
 
@@ -35,7 +36,7 @@ def announce_networks(
     config: ConfigDict, source: ImageSource | ImageStream, state: TrainState, writer: RunWriter
 ) -> None:
     """Prints the networks' sizes; lists all parameters, and all classes, in files of the run's folder."""
-    writer.write_texts(int(state.step), {"config": json.dumps(config.to_dict(), indent=2)})
+    writer.write_texts(int(state.step), {"config": json.dumps(settings_of(config), indent=2)})
     counts = class_counts(source)
     if counts is not None:
         write_or_warn(

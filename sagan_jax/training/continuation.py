@@ -32,7 +32,7 @@ def check_continuation(
     if saved is not None:
         check_settings(folder, DATA_FILE, _data(config, source), free=("class_frequencies",), defaults={})
         usual = default_config().to_dict() | {JAX: usual_settings()}
-        check_settings(folder, CONFIG_FILE, _settings(config), free_fields(config), defaults=usual)
+        check_settings(folder, CONFIG_FILE, settings_of(config), free_fields(config), defaults=usual)
         if saved > config.train.steps:
             raise InputError(
                 f", but the run in {folder} has taken {saved} steps already",
@@ -48,10 +48,10 @@ def write_settings(config: ConfigDict, source: ImageSource | ImageStream, folder
     if is_host0():
         folder.mkdir(parents=True, exist_ok=True)
         save_settings(folder, DATA_FILE, _data(config, source))
-        save_settings(folder, CONFIG_FILE, _settings(config))
+        save_settings(folder, CONFIG_FILE, settings_of(config))
 
 
-def _settings(config: ConfigDict) -> dict:
+def settings_of(config: ConfigDict) -> dict:
     """Returns what the results depend on: the config, and beside it the settings of JAX."""
     return config.to_dict() | {JAX: recorded_settings()}
 

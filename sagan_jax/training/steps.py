@@ -3,6 +3,7 @@
 import functools
 import itertools
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -59,28 +60,19 @@ def take_remaining_steps(
     watchdog: Watchdog,
 ) -> TrainState:
     """Trains without going back: a run that diverges saves its state and raises."""
-    config, total = run.config, run.config.train.steps
-    step = int(state.step)
+    config, total, step = run.config, run.config.train.steps, int(state.step)
     throughput = Throughput(config.train.batch_size * config.train.discriminator_updates)
-    inputs = run.feed.inputs(step, total)
     pictures_or_scores = (config.log.pictures_every_steps, config.eval.every_steps)
     intervals = (config.log.every_steps, config.checkpoint.every_steps, *pictures_or_scores)
-    lengths = tuple(call_lengths(step, total, config.train.steps_per_call, intervals))
-    call_inputs: tuple[Any, ...] = ()
-    if lengths:
-        with request.nothing_to_save():
-            call_inputs = tuple(itertools.islice(inputs, lengths[0]))
-            take_steps.compile(state, run.feed.resident, call_inputs, key)
-        if request.reached():
-            raise stopped()
+    lengths = functools.partial(call_lengths, step, total, config.train.steps_per_call, intervals)
+    inputs = inputs_once_compiled(run, state, take_steps, key, next(lengths(), 0), request)
 
     with Progress(step, total) as progress:
         reports = Reports(run.writer, throughput, progress, config.faults.largest_loss, run.notes(step))
         began = time.perf_counter()
-        for number, length in enumerate(lengths):
-            if number:
-                with throughput.waiting_for_data(idle=functools.partial(is_finished, state)):
-                    call_inputs = tuple(itertools.islice(inputs, length))
+        for number, length in enumerate(lengths()):
+            with throughput.waiting_for_data(idle=functools.partial(is_finished, state)):
+                call_inputs = tuple(itertools.islice(inputs, length))
             state, metrics = take_steps(state, run.feed.resident, call_inputs, key)
             step += length
             reports.note(step, length, metrics)
@@ -95,12 +87,13 @@ def take_remaining_steps(
             watchdog.heartbeat()
 
             last, stopping, due = step == total, request.reached(), functools.partial(is_due, step=step)
-            if last or due(config.log.every_steps):
-                reports.end_interval(step, early=not due(config.log.every_steps))
+            report = due(config.log.every_steps)
+            if last or report:
+                reports.end_interval(step, early=not report)
                 run.checkpoints.look_for_failure()
             # Scoring may take longer than the grace of a preemption, so the state is saved before.
             regular = last or due(config.checkpoint.every_steps) or due(config.eval.every_steps)
-            save = regular or stopping or (run.checkpoints.failed and due(config.log.every_steps))
+            save = regular or stopping or (run.checkpoints.failed and report)
             pause = save or any(map(due, pictures_or_scores))
             if pause:
                 with run.save_if_diverged(step, state):
@@ -112,13 +105,36 @@ def take_remaining_steps(
                 run.save(step, state, reports.notes(), wait=last or stopping, stop=not regular)
             if stopping:
                 raise StoppedError(f"stopped and saved after step {step:,} of {total:,}: run the same again to go on")
-            if pause and not last:
-                watchdog.allow_pause()
-                show(run, step, state)
-                watchdog.heartbeat()
             if pause:
+                if not last:
+                    watchdog.allow_pause()
+                    show(run, step, state)
+                    watchdog.heartbeat()
                 throughput.pause()
     return state
+
+
+def inputs_once_compiled(
+    run: Run,
+    state: TrainState,
+    take_steps: CompiledSteps,
+    key: jax.Array,
+    length: int,
+    request: StopRequest,
+) -> Iterator[Any]:
+    """Returns the inputs of the steps that are left, once the first call's program, of `length` steps, is compiled.
+
+    A signal meanwhile stops the run where it is: the state is a saved one, or a fresh one.
+    """
+    inputs = run.feed.inputs(int(state.step), run.config.train.steps)
+    if not length:
+        return inputs
+    with request.nothing_to_save():
+        first = tuple(itertools.islice(inputs, length))
+        take_steps.compile(state, run.feed.resident, first, key)
+    if request.reached():
+        raise stopped()
+    return itertools.chain(first, inputs)
 
 
 def pace(seconds: float, steps: int, left: int) -> str:
