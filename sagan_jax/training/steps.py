@@ -62,8 +62,8 @@ def take_remaining_steps(
     """Trains without going back: a run that diverges saves its state and raises."""
     config, total, step = run.config, run.config.train.steps, int(state.step)
     throughput = Throughput(config.train.batch_size * config.train.discriminator_updates)
-    pictures_or_scores = (config.log.pictures_every_steps, config.eval.every_steps)
-    intervals = (config.log.every_steps, config.checkpoint.every_steps, *pictures_or_scores)
+    shown = (config.log.pictures_every_steps, config.eval.every_steps)
+    intervals = (config.log.every_steps, config.checkpoint.every_steps, *shown)
     lengths = functools.partial(call_lengths, step, total, config.train.steps_per_call, intervals)
     inputs = inputs_once_compiled(run, state, take_steps, key, next(lengths(), 0), request)
 
@@ -87,14 +87,13 @@ def take_remaining_steps(
             watchdog.heartbeat()
 
             last, stopping, due = step == total, request.reached(), functools.partial(is_due, step=step)
-            report = due(config.log.every_steps)
-            if last or report:
-                reports.end_interval(step, early=not report)
+            if last or due(config.log.every_steps):
+                reports.end_interval(step, early=not due(config.log.every_steps))
                 run.checkpoints.look_for_failure()
-            # Scoring may take longer than the grace of a preemption, so the state is saved before.
-            regular = last or due(config.checkpoint.every_steps) or due(config.eval.every_steps)
-            save = regular or stopping or (run.checkpoints.failed and report)
-            pause = save or any(map(due, pictures_or_scores))
+            # Before scoring too, which may take longer than the grace of a preemption.
+            regular = last or any(map(due, (config.checkpoint.every_steps, config.eval.every_steps)))
+            save = regular or stopping or (run.checkpoints.failed and due(config.log.every_steps))
+            pause = save or any(map(due, shown))
             if pause:
                 with run.save_if_diverged(step, state):
                     reports.flush()
