@@ -95,9 +95,9 @@ copy_code() {
 }
 
 # gcloud passes on the status of one machine only, so all print theirs. It runs the command again on a machine that it
-# lost: therefore the command stops the one before.
+# lost: therefore the command stops the one before. With nohup a run outlives the connection, whose end would stop it.
 train() {
-  on_all "$stop; cd sagan_jax && (echo \$BASHPID >$pid; exec .venv/bin/python -m sagan_jax.main$(printf ' %q' "$@")); \
+  on_all "$stop; cd sagan_jax && (echo \$BASHPID >$pid; exec nohup .venv/bin/python -m sagan_jax.main$(printf ' %q' "$@")); \
 printf '\\nsagan_jax ended with %s\\n' \$?" | tee "$scratch/log" || true
   local known
   for known in 75 2 3 76 143; do # stopped and saved comes first: whatever else there was, running again is right

@@ -1,4 +1,4 @@
-"""What the command-line programs share, and `sagan-jax`, which starts them by name."""
+"""What the command-line programs share: how they begin and end; and `sagan-jax`, which starts them by name."""
 
 import argparse
 import ast
@@ -7,13 +7,14 @@ import faulthandler
 import functools
 import importlib
 import importlib.util
-import io
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from absl import logging as absl_logging
@@ -42,6 +43,7 @@ PROGRAMS = {  # and the modules of this package that hold them
     "report": "report",
 }
 MOST_PROCESSES = 100_000
+STOPPED_AT_ONCE = "\nstopped at once: run the same command again to go on"
 WRITERS = ("orbax", "tensorstore", "clu")  # write a run's files; what fails there is raised, and the run reports it
 
 
@@ -114,8 +116,6 @@ def positive_number(text: str) -> float:
 def run(program: Callable[[], None]) -> int:
     """Calls a program; returns 0, or another of the statuses in errors.py after one sentence on standard error."""
     quiet_libraries()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
     try:
         program()
     except InputError as error:
@@ -127,8 +127,44 @@ def run(program: Callable[[], None]) -> int:
     except StoppedError as error:
         return _ended(str(error), RUN_AGAIN)
     except KeyboardInterrupt:
-        return _ended("\nstopped at once: run the same command again to go on", INTERRUPTED)
+        return _ended(STOPPED_AT_ONCE, INTERRUPTED)
     return 0
+
+
+def start(program: Callable[[], int] | None = None) -> NoReturn:
+    """Runs a whole program, by default `main`, as this process, and ends the process with its exit status.
+
+    Where the output goes nowhere any more (a closed pipe or terminal), the program ends as by Ctrl-C; what a stream
+    cannot write, for lack of space or of characters, is dropped or escaped, and does not end the program.
+    """
+    from sagan_jax.runtime.native_messages import leave_out_alarms
+    from sagan_jax.runtime.output import flush_output, make_output_lasting, open_descriptors
+
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.default_int_handler(number, frame)
+
+    open_descriptors()
+    make_output_lasting(error=leave_out_alarms())
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:  # nohup has the second ignored
+            signal.signal(number, interrupt)
+    try:
+        status = (program or main)()
+    except KeyboardInterrupt:  # while the program was not yet, or no longer, in `run`
+        status = _ended(STOPPED_AT_ONCE, INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        status = FAILED
+    flush_output()
+    if status or interrupted:
+        # JAX goes on compiling, in threads, for a caller that was interrupted; a usual exit would take away the memory
+        # that these threads use, and end in a segmentation fault.
+        os._exit(status)
+    sys.exit(0)
 
 
 def run_on_devices(program: Callable[[], None]) -> int:
@@ -137,9 +173,12 @@ def run_on_devices(program: Callable[[], None]) -> int:
     JAX is imported here, so that flags are parsed, and help is shown, without it.
     """
     from sagan_jax.runtime.compilation_cache import enable_compilation_cache
+    from sagan_jax.runtime.jax_settings import hint_at_unused_accelerators, pin_settings
     from sagan_jax.runtime.processes import run_program
 
     enable_compilation_cache()
+    pin_settings()
+    hint_at_unused_accelerators()
     if not faulthandler.is_enabled():
         faulthandler.enable()  # a crash in native code shows where each thread was
     return run_program(lambda: run(program))

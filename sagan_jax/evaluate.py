@@ -9,7 +9,6 @@ Several processes share the work as in training; see sagan_jax/main.py for their
 import argparse
 import math
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from sagan_jax.cli import (
     positive_number,
     program_parser,
     run_on_devices,
+    start,
     whole_number,
 )
 from sagan_jax.config import default_config
@@ -256,4 +256,4 @@ def print_remarks(source: ImageSource) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

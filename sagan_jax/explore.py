@@ -8,10 +8,9 @@ Needs the extra `explore`. docs/explore.md says what the page shows.
 import argparse
 import os
 import socket
-import sys
 from pathlib import PurePath
 
-from sagan_jax.cli import program_parser, run_on_devices, whole_number
+from sagan_jax.cli import program_parser, run_on_devices, start, whole_number
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.sharding import make_mesh
@@ -80,4 +79,4 @@ def shown_host(host: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

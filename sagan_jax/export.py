@@ -9,14 +9,13 @@ docs/models.md explains the folder, the card and the layouts.
 """
 
 import argparse
-import sys
 
 import jax
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
 
-from sagan_jax.cli import program_parser, run_on_devices
+from sagan_jax.cli import program_parser, run_on_devices, start
 from sagan_jax.errors import FailedError, InputError, os_errors_as_input_errors
 from sagan_jax.layouts.imported import import_model, joined_prefix
 from sagan_jax.layouts.names import LAYOUTS
@@ -147,4 +146,4 @@ def largest_difference(model: Model, written: Model, folder: epath.Path, *, with
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

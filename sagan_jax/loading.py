@@ -6,6 +6,8 @@ from etils import epath
 
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.portable.folder import CARD, load_model
+from sagan_jax.runtime.compilation_cache import enable_compilation_cache
+from sagan_jax.runtime.jax_settings import check_settings_of_jax
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.user_paths import user_path
 from sagan_jax.runtime.workdir import CONFIG_FILE, DATA_FILE
@@ -32,6 +34,8 @@ def load(name_or_path: epath.PathLike, *, checkpoint: str | int = NEWEST, networ
     Example:
       images = sagan_jax.load("digits").sample(["3", "7"], num=16)  # [16, 16, 16, 3] uint8
     """
+    check_settings_of_jax()
+    enable_compilation_cache()
     with os_errors_as_input_errors():
         mesh, folder = make_mesh(), model_folder(name_or_path)
         call_size = CALL_SIZE * mesh.devices.size

@@ -6,11 +6,10 @@ python -m sagan_jax.prepare --inspect=DIR
 
 import argparse
 import os
-import sys
 
 from etils import epath
 
-from sagan_jax.cli import program_parser, run, whole_number
+from sagan_jax.cli import program_parser, run, start, whole_number
 from sagan_jax.data.manifest import read_manifest
 from sagan_jax.data.resize import CROPS, FILTERS
 from sagan_jax.errors import os_errors_as_input_errors
@@ -138,4 +137,4 @@ def _fraction(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -3,9 +3,7 @@
 python -m sagan_jax.report --workdir=RUN [--out=FILE.html]
 """
 
-import sys
-
-from sagan_jax.cli import program_parser, run
+from sagan_jax.cli import program_parser, run, start
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.reporting.page import report_page
 from sagan_jax.runtime.storage import write_atomic
@@ -35,4 +33,4 @@ def write_report(workdir: str, out: str | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -8,12 +8,11 @@ Needs neither the data set nor the training's config. Image number i of a seed i
 
 import argparse
 import math
-import sys
 
 import numpy as np
 from etils import epath
 
-from sagan_jax.cli import positive_number, program_parser, run_on_devices, whole_number
+from sagan_jax.cli import positive_number, program_parser, run_on_devices, start, whole_number
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.pictures import encoded_png
@@ -154,4 +153,4 @@ def print_paths(files: list) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -14,7 +14,7 @@ from absl import logging as absl_logging
 from conftest import ROOT
 
 from sagan_jax import __version__, cli, main
-from sagan_jax.config import config_names, flat_fields, load_config
+from sagan_jax.config import config_names, default_config, flat_fields, load_config
 from sagan_jax.errors import BAD_INPUT, InputError
 from sagan_jax.overrides import set_fields
 
@@ -197,6 +197,15 @@ def test_programs_are_listed_with_what_they_do(capsys):
     assert lines[0].split(maxsplit=1)[1] == "Trains a SAGAN."
 
 
+def test_help_of_training_names_every_field(capsys):
+    with pytest.raises(SystemExit) as left:
+        main.main(["--config=digits", "--help"])
+    assert left.value.code == 0
+    listed = capsys.readouterr().out
+    for field, value in flat_fields(default_config()).items():
+        assert f"--config.{field}={value!r}\n" in listed
+
+
 def test_every_program_is_one_of_them():
     runnable = [path.stem for path in (ROOT / "sagan_jax").glob("*.py") if "__main__" in path.read_text()]
     assert sorted(runnable) == sorted(cli.PROGRAMS.values())
@@ -253,10 +262,10 @@ def test_what_orbax_logs_is_dropped_and_nothing_else(quiet, caplog):
     log_from(ORBAX)
     assert not caplog.records
     log_from("/somewhere/else.py")
-    logging.getLogger("jax._src.xla_bridge").warning("An NVIDIA GPU may be present on this machine")
+    logging.getLogger("jax._src.xla_bridge").warning("CUDA backend failed to initialize")
     assert [record.getMessage() for record in caplog.records] == [
         "found it",
-        "An NVIDIA GPU may be present on this machine",
+        "CUDA backend failed to initialize",
     ]
 
 

@@ -52,7 +52,8 @@ def gentle_trainer():
 def test_several_steps_in_a_call_equal_as_many_calls(gentle_trainer, unroll):
     trainer, key = gentle_trainer, stream_key(0, "train")
     start = jax.device_get(trainer.fresh_state())
-    expected, expected_metrics = trainer.run(trainer.fresh_state(), 2)
+    expected, first_metrics = trainer.run(trainer.fresh_state(), 1)
+    expected, last_metrics = trainer.run(expected, 1)
     step_config = dataclasses.replace(trainer.step_config, unroll=unroll)
     take_steps = compile_steps(step_config, trainer.mesh, trainer.config.data.resolution)
     state, metrics = take_steps(trainer.fresh_state(), None, tuple(trainer.batch(step) for step in range(2)), key)
@@ -62,8 +63,9 @@ def test_several_steps_in_a_call_equal_as_many_calls(gentle_trainer, unroll):
     assert max(moved) > 1e-2
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), state.generator, expected.generator)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), state.discriminator, expected.discriminator)
-    for name, value in expected_metrics.items():
-        np.testing.assert_allclose(metrics[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+    for name, value in last_metrics.items():
+        mean = (first_metrics[name] + value) / 2
+        np.testing.assert_allclose(metrics[name], mean, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 @pytest.fixture(scope="module")

@@ -54,17 +54,21 @@ def test_a_run_that_goes_back_takes_other_steps_and_remembers_it(tmp_path, capsy
     config = config_for(4)
     config.faults.on_nan = "rollback"
     states = []
-    for name, stops in (("undisturbed", (4,)), ("back", (4,)), ("back and resumed", (2, 4))):
+    runs = {"undisturbed": (4,), "back": (4,), "back and resumed": (2, 4), "stopped and back": (4,)}
+    for name, stops in runs.items():
         for steps in stops:
             config.train.steps = steps
             run, state = prepare(config, tmp_path / name)
             if steps == stops[0] and "back" in name:
                 run.save(0, state, wait=True)
+                if "stopped" in name:  # to which it does not go back, so stops change nothing
+                    run.save(1, state, wait=True, stop=True)
                 state = broken(state, "generator")
             state = train_on(run, state)
             run.close()
         states.append(jax.device_get(state))
-    jax.tree.map(np.testing.assert_array_equal, states[1], states[2])
+    for found in states[2:]:
+        jax.tree.map(np.testing.assert_array_equal, states[1], found)
     usual, other = (state.generator.params["dense"]["kernel"] for state in states[:2])
     assert not np.array_equal(usual, other)
     (entry,) = json.loads((tmp_path / "back and resumed" / "rollbacks.json").read_text())

@@ -102,6 +102,41 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(tmp_path, 
     assert Checkpoints(folder, 3, 100).newest_step() == 3
 
 
+@pytest.mark.parametrize(
+    ("saved", "kept"),
+    [
+        ("10 20 30", [20, 30]),
+        ("10 20 30 31s 32s 33s", [20, 30, 33]),  # stops push none out but one another
+        ("10 20 30 31s 40", [30, 40]),
+        ("100 110s 120 130 140s", [100, 120, 130, 140]),
+        ("7s", [7]),
+    ],
+)
+def test_stops_replace_one_another_and_no_regular_checkpoint(tmp_path, saved, kept):
+    """Each time in a new process, as after a stop."""
+    for name in saved.split():
+        checkpoints = Checkpoints(tmp_path, keep=2, keep_every_steps=100)
+        checkpoints.save(int(name.strip("s")), state_of(1), {"seen": name}, stop=name.endswith("s"))
+        checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, keep=2, keep_every_steps=100)
+    assert checkpoints.steps() == kept
+    assert checkpoints.notes(kept[-1])["seen"] == saved.split()[-1]
+    regular = [step for step in kept if f"{step}s" not in saved]
+    assert checkpoints.newest_regular_step() == (max(regular) if regular else None)
+    checkpoints.drop_stop()
+    checkpoints.close()
+    assert Checkpoints(tmp_path, 2, 100).steps() == regular
+
+
+def test_damaged_notes_of_an_older_checkpoint_do_not_end_a_run(tmp_path):
+    save_three(tmp_path)
+    (tmp_path / "2" / "metrics" / "metrics").write_text("{")
+    checkpoints = Checkpoints(tmp_path, 3, 100)
+    assert checkpoints.steps() == [1, 2, 3]
+    assert checkpoints.notes(2) == {}
+    checkpoints.close()
+
+
 def test_where_all_checkpoints_are_damaged_nothing_is_touched(tmp_path):
     save_three(tmp_path)
     for step in "123":
@@ -279,7 +314,7 @@ def test_a_signal_while_no_steps_are_taken_loses_nothing(tmp_path, monkeypatch):
     """At the start, in the step, and at the end, where the pictures are made again by the next start."""
     config = config_for(2)
     for owner, name, said, saved in (
-        (loop, "announce", "while no steps were taken", None),
+        (loop, "announce_networks", "while no steps were taken", None),
         (Reports, "note", "stopped and saved after step 1 of 2", 1),
         (loop, "finish", "while no steps were taken", 2),
     ):

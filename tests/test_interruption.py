@@ -32,7 +32,7 @@ from runs import (
 )
 
 from sagan_jax import prepare as prepare_program
-from sagan_jax.errors import HUNG, RUN_AGAIN
+from sagan_jax.errors import HUNG, INTERRUPTED, RUN_AGAIN
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.workdir import read_metrics
 
@@ -136,6 +136,69 @@ def test_a_signal_while_a_run_starts_ends_it_at_once(tmp_path, joined):
     assert status == RUN_AGAIN, output
     assert "SIGTERM: nothing is left to save" in output
     assert "\nstep" not in output
+
+
+def end_of_output(process):
+    """What `| head` does once it has its lines."""
+    process.stdout.close()
+
+
+STOPS = {
+    "SIGTERM": lambda process: process.send_signal(signal.SIGTERM),
+    "SIGINT": lambda process: process.send_signal(signal.SIGINT),
+    "SIGHUP": lambda process: process.send_signal(signal.SIGHUP),
+    "closed pipe": end_of_output,
+}
+
+
+@pytest.mark.parametrize("way", STOPS)
+@pytest.mark.parametrize("seconds", [0, 4])
+def test_a_run_that_is_stopped_while_it_compiles_ends_at_once(tmp_path, way, seconds):
+    """The compiler's threads go on meanwhile, and must not be torn down under their feet."""
+    fresh = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
+    wide = ("--config.model.generator.channels=16", "--config.model.discriminator.channels=32")  # compile for long
+    process = start(tmp_path / "run", 10**6, *wide, environment=fresh)
+    said = list(itertools.takewhile(lambda line: "compiling the step, " not in line, process.stdout))
+    time.sleep(seconds)
+    assert process.poll() is None, said
+    STOPS[way](process)
+    begin = time.monotonic()
+    status = process.wait(LIMIT)
+    output = "" if process.stdout.closed else process.stdout.read()
+    assert status == RUN_AGAIN, output
+    assert time.monotonic() - begin < 60
+    assert "Segmentation" not in output
+    assert "Traceback" not in output
+    assert "the first step took" not in output
+
+
+COMPILING = (  # says so on the first program that takes long
+    "import jax\n"
+    "def say(event, **_):\n"
+    "    if event == '/jax/compilation_cache/compile_requests_use_cache': print('COMPILING', flush=True)\n"
+    "jax.monitoring.register_event_listener(say)\n"
+)
+
+
+@pytest.mark.parametrize("program", ["sample", "export", "evaluate"])
+@pytest.mark.parametrize("programs_before", [3, 12])
+def test_other_programs_that_are_interrupted_while_they_compile_end_at_once(tmp_path, program, programs_before):
+    fresh = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}
+    images = tmp_path / "images.npz"
+    np.savez(images, images=np.random.default_rng(0).integers(0, 256, (64, 16, 16, 3), np.uint8))
+    flags = {
+        "sample": ("--model=digits", f"--out={tmp_path / 'out'}"),
+        "export": ("--model=digits", f"--out={tmp_path / 'out'}"),
+        "evaluate": (f"--fake={images}", "--real=digits", "--features=classifier", f"--cache-dir={tmp_path}"),
+    }[program]
+    process = start_program(program, *flags, environment=fresh, first=COMPILING)
+    compiling = (line for line in process.stdout if line == "COMPILING\n")
+    assert len(list(itertools.islice(compiling, programs_before))) == programs_before
+    process.send_signal(signal.SIGINT)
+    (status,), (output,) = ended(process)
+    assert status == INTERRUPTED, output
+    assert output.rstrip().endswith("stopped at once: run the same command again to go on")
+    assert "Traceback" not in output
 
 
 def test_a_second_run_in_the_same_workdir_is_refused(tmp_path):

@@ -99,3 +99,33 @@ def test_a_deleted_folder_is_locked_again(tmp_path, capsys):
                 run.save(2, state, wait=True)
         assert not (workdir / "config.json").exists()
         run.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "inside", "left"),
+    [
+        ("", "", set()),
+        ("", "runs/new/checkpoints/", set()),
+        ("", "runs/new/config.json", {"runs", "runs/new", "runs/new/config.json", "runs/new/.lock"}),
+        ("runs/", "", {"runs"}),
+        ("runs/new/", "", {"runs", "runs/new", "runs/new/.lock"}),
+        ("runs/other", "", {"runs", "runs/other"}),
+    ],
+)
+def test_a_refused_run_leaves_no_folder(tmp_path, before, inside, left):
+    def make(name):
+        folder, _, file = name.rpartition("/")
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        if file:
+            (tmp_path / name).touch()
+
+    make(before)
+
+    def refused_run():
+        with open_workdir(tmp_path / "runs" / "new"):
+            make(inside)
+            raise InputError("is refused")
+
+    with pytest.raises(InputError, match="refused"):
+        refused_run()
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == left

@@ -140,4 +140,4 @@ def test_bad_input_gets_one_clear_sentence(case, tmp_path):
     assert message.startswith("error: ")
     assert words in message
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run").exists()

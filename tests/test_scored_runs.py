@@ -48,7 +48,8 @@ def workdir(cache, tmp_path_factory):
 
 def score_rows(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row for row in rows if "eval/fd_classifier" in row}
+    scored = [row for row in rows if "eval/fd_classifier" in row]
+    return {row["step"]: {name: value for name, value in row.items() if name.startswith("eval/")} for row in scored}
 
 
 def test_a_run_is_scored_while_it_trains(workdir):

@@ -105,6 +105,7 @@ def test_penalty_loss_attention_and_writer_together(tmp_path):
     """One run with all four, then on from its checkpoint, from a thread; and the model opened for sampling."""
     config, tracker, pair = tiny_config(), Tracker(), networks(attention=MultiHeadAttention)
     config.train.update(steps=2)
+    config.log.every_steps = 1
     parts = {"networks": pair, "loss": RELATIVISTIC, "penalties": [sagan_jax.Penalty("r1", discriminator=r1)]}
     state, summary = sagan_jax.train_and_evaluate(config, tmp_path / "run", writers=[tracker], **parts)
     assert (int(state.step), summary.step) == (2, 2)

@@ -82,8 +82,9 @@ def test_users_writers_get_what_the_folder_gets(tmp_path, capsys):
     config.log.pictures_every_steps = 4
     train_and_evaluate(config, str(tmp_path), writers=[failing, WandbWriter(run), scalars_only])
     rows = raw_rows(tmp_path)
-    assert [row["step"] for row in rows] == [2, 4, 4, 6]
-    assert scalars_only.rows == rows
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    first, second, more, last = scalars_only.rows
+    assert [first, second | more, last] == rows  # the attention of step 4 comes later
     assert failing.rows == rows[:1]
     said = capsys.readouterr().err
     assert said.count("writers[0] (Failing) failed in write_scalars (ConnectionError: the server is gone)") == 1

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from sagan_jax.errors import FailedError, InputError
+from sagan_jax.runtime.checkpoint_keeping import STOP, KeepRegular, is_regular
 from sagan_jax.runtime.checkpoint_manifest import find_damaged, quarantine, write_manifest
 from sagan_jax.runtime.checkpoint_reading import SavedCheckpoints, Tree
 from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
@@ -28,6 +29,10 @@ class WrittenCheckpoints(SavedCheckpoints):
 
     failed = False
     _step_being_written = 0
+
+    def notes(self, step: int) -> dict[str, Any]:
+        """Returns what a checkpoint was saved with; empty for those of earlier versions."""
+        return self._manager.metrics(step) or {}
 
     def _write(self, step: int, state: Tree, metrics: dict[str, Any] | None = None) -> None:
         with self._recording_failure():
@@ -77,8 +82,7 @@ class Checkpoints(WrittenCheckpoints):
 
     Args:
       folder: of the checkpoints; created if missing.
-      keep: number of newest checkpoints to keep.
-      keep_every_steps: checkpoints at multiples of it are kept permanently.
+      keep, keep_every_steps: see `KeepRegular`.
 
     Raises:
       InputError: there are checkpoints, and all are damaged.
@@ -96,24 +100,45 @@ class Checkpoints(WrittenCheckpoints):
                 )
             quarantine(folder, damaged)
         broadcast_from_host0(0)  # the other processes wait for the first
-        self._open(folder, self._writing_options(folder, max_to_keep=keep, keep_period=keep_every_steps))
+        options = self._writing_options(folder, preservation_policy=KeepRegular(keep, keep_every_steps))
+        options.best_fn = lambda notes: 0.0  # without it Orbax writes no notes; none is better than another
+        self._open(folder, options)
 
     def newest_step(self) -> int | None:
         """Returns the completed steps of the newest checkpoint, or None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Tree) -> None:
+    def newest_regular_step(self) -> int | None:
+        """Returns those of the newest checkpoint that was not saved for a stop, or None if there is none."""
+        return max(filter(self._is_regular, self.steps()), default=None)
+
+    def drop_stop(self) -> None:
+        """Deletes the checkpoint of a stop, before the run goes back to the newest regular one."""
+        for step in self.steps():
+            if not self._is_regular(step):
+                self._manager.delete(step)
+
+    def _is_regular(self, step: int) -> bool:
+        return is_regular(self.notes(step))
+
+    def save(self, step: int, state: Tree, notes: Mapping[str, Any] | None = None, *, stop: bool = False) -> None:
         """Starts saving the state in the background; returns once the arrays are copied from the devices.
 
         A failure is a warning and sets `failed`; earlier checkpoints are kept. With several processes it is raised
         instead, since they could only continue together.
+
+        Args:
+          step: completed steps.
+          state: arrays.
+          notes: JSON values that are kept with it.
+          stop: whether an undisturbed run would not save here.
         """
         with self._recording_failure():
             self._manager.wait_until_finished()  # raises the error of the previous save
-        self._write(step, state)
+        self._write(step, state, {**(notes or {}), STOP: stop})
 
-    def wait_until_saved(self, step: int, state: Tree) -> None:
-        """Waits until the state that was just passed to `save` is on disk; repeats a save that failed.
+    def wait_until_saved(self, step: int, state: Tree, notes: Mapping[str, Any] | None = None, *, stop: bool) -> None:
+        """Waits until what was just passed to `save` is on disk; repeats a save that failed.
 
         Raises:
           FailedError: all attempts failed.
@@ -123,7 +148,7 @@ class Checkpoints(WrittenCheckpoints):
             if not self.failed:
                 return
             time.sleep(pause)
-            self.save(step, state)
+            self.save(step, state, notes, stop=stop)
         self.look_for_failure(wait=True)
         if self.failed:
             raise FailedError(
@@ -173,16 +198,17 @@ class BestCheckpoint(WrittenCheckpoints):
         self._open(folder, options)
         self._measure, self._lower_is_better = measure, lower_is_better
         step = self._manager.best_step()
-        if step is not None and self._manager.metrics(step)["measure"] != measure:
+        chosen_by = None if step is None else self.notes(step).get("measure")
+        if chosen_by not in (None, measure):
             raise InputError(
-                f"the checkpoint in {folder} is the best by another measure ({self._manager.metrics(step)['measure']}):"
+                f"the checkpoint in {folder} is the best by another measure ({chosen_by}):"
                 " set eval.* back, or move that folder away."
             )
 
     def score(self) -> float | None:
         """Returns the score of the existing checkpoint, or None."""
         step = self._manager.best_step()
-        return None if step is None else float(self._manager.metrics(step)["score"])
+        return None if step is None else float(self.notes(step)["score"])
 
     def save_if_better(self, step: int, state: Tree, score: float) -> bool:
         """Replaces the checkpoint if the score is better than its own; returns whether it did."""

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl.logging import get_absl_logger
 from etils import epath
@@ -27,6 +28,14 @@ class Manager(ocp.CheckpointManager):
 
     def reached_preemption(self, step: int) -> bool:
         return False
+
+    def metrics(self, step: int) -> dict[str, Any] | None:
+        """Returns the notes that a checkpoint was saved with; None where it has none, or they are damaged."""
+        try:
+            notes = super().metrics(step)
+        except ValueError:  # seen in an older checkpoint, which nobody has compared with its manifest
+            return None
+        return notes if isinstance(notes, dict) else None
 
 
 class SavedCheckpoints:
@@ -81,17 +90,17 @@ def check_arrays(saved: Tree, like: Tree, checkpoint: str, *, partial: bool) -> 
     """Raises InputError, naming some arrays, unless a checkpoint has the arrays that are expected.
 
     Args:
-      saved: arrays of the checkpoint, or what stands for them with a shape.
+      saved: arrays of the checkpoint, or what stands for them with a shape and a dtype.
       like: what is expected, likewise.
       checkpoint: its name, for the message.
       partial: whether the checkpoint may have more arrays.
     """
-    found, expected = _shapes(saved), _shapes(like)
+    found, expected = _kinds(saved), _kinds(like)
     differences = [f"no {name}" for name in expected.keys() - found.keys()]
     if not partial:
         differences += [f"unknown {name}" for name in found.keys() - expected.keys()]
     differences += [
-        f"{name} {list(found[name])} in place of {list(expected[name])}"
+        f"{name} {found[name]} in place of {expected[name]}"
         for name in found.keys() & expected.keys()
         if found[name] != expected[name]
     ]
@@ -104,6 +113,13 @@ def check_arrays(saved: Tree, like: Tree, checkpoint: str, *, partial: bool) -> 
         )
 
 
-def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
+def _kinds(tree: Tree) -> dict[str, str]:
+    """Returns shapes, and dtypes where they are not float32, by the names of arrays."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): _kind(leaf) for path, leaf in leaves}
+
+
+def _kind(array: Any) -> str:
+    dtype = getattr(array, "dtype", None)
+    of = f" of {dtype}" if dtype is not None and dtype != np.float32 else ""
+    return f"{list(array.shape)}{of}"

@@ -14,14 +14,20 @@ from sagan_jax.runtime.workdir import METRICS_FILE, TENSORBOARD, image_file, par
 
 
 class JsonlWriter:
-    """Writes metrics as rows of `metrics.jsonl`; rows that cannot be written wait until they can."""
+    """Writes metrics as rows of `metrics.jsonl`, one row per step; rows that cannot be written wait until they can."""
 
     def __init__(self, workdir: epath.Path):
         self._journal = Journal(workdir / METRICS_FILE)
+        self._last: dict[str, Any] = {}  # row
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes one row."""
-        self._journal.append(json.dumps({"step": step, **scalars}))
+        """Writes one row, or adds to the last one where that is of this step."""
+        if self._last.get("step") == step:
+            self._last |= scalars
+            self._journal.replace([*self._journal.lines()[:-1], json.dumps(self._last)])
+        else:
+            self._last = {"step": step, **scalars}
+            self._journal.append(json.dumps(self._last))
 
     def has_row(self, step: int, scalars: Mapping[str, float]) -> bool:
         """Returns whether a row of this step has all these metrics, of any value."""
@@ -31,9 +37,10 @@ class JsonlWriter:
     def rewind(self, step: int) -> None:
         """Removes the rows of later steps, and those that a crash has cut short."""
         lines = self._journal.lines()
-        kept = [line for line in lines if (row := parse_metrics(line)) and row["step"] <= step]
-        if kept != lines:
-            self._journal.replace(kept)
+        rows = [(line, row) for line in lines if (row := parse_metrics(line)) and row["step"] <= step]
+        self._last = rows[-1][1] if rows else {}
+        if len(rows) < len(lines):
+            self._journal.replace([line for line, _ in rows])
 
     def flush(self) -> None:
         """Writes the rows that wait."""

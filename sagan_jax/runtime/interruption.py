@@ -1,4 +1,4 @@
-"""Stops a run on SIGTERM (a preemption) or Ctrl-C with nothing lost, all its processes after the same step."""
+"""Stops a run on SIGTERM (a preemption), Ctrl-C or SIGHUP with nothing lost, all processes after the same step."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ STANDARD_ERROR = 2  # file descriptor; a signal handler must not call print, whi
 
 
 class StopRequest:
-    """Turns SIGTERM and SIGINT into a request to stop, within its context; a second SIGINT ends the process at once.
+    """Turns SIGTERM, SIGINT and SIGHUP into a request to stop, within its context; a second SIGINT ends the process.
 
     Within `steps` the run continues until it calls `reached`. Elsewhere everything is saved, so in a single process the
-    signal handler raises StoppedError where it is.
+    signal handler raises StoppedError where it is, in the middle of a compilation too.
 
     With several processes a signal to any of them stops all. There JAX itself catches SIGTERM and agrees on a call of
-    `reached` that no process has made yet, so SIGINT is passed on as SIGTERM.
+    `reached` that no process has made yet, so the others are passed on as SIGTERM. A SIGHUP that is ignored stays so.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,9 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # only there may handlers be set
-            caught = (signal.SIGINT,) if self._several else (signal.SIGINT, signal.SIGTERM)
+            caught = [signal.SIGINT] if self._several else [signal.SIGINT, signal.SIGTERM]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+                caught.append(signal.SIGHUP)
             self._before = {number: signal.signal(number, self._handle) for number in caught}
         return self
 
@@ -53,6 +55,17 @@ class StopRequest:
         if self._requested and not self._several:  # after the last call of `reached`
             raise stopped()
 
+    @contextlib.contextmanager
+    def nothing_to_save(self) -> Iterator[None]:
+        """Marks a time within `steps` before the first of them, in which a signal stops the run where it is."""
+        self._taking_steps = False
+        if self._requested and not self._several:
+            raise stopped()
+        try:
+            yield
+        finally:
+            self._taking_steps = True
+
     def reached(self) -> bool:
         """Returns whether to stop now; all processes call it equally often, before the first step and after each call.
 
@@ -66,17 +79,23 @@ class StopRequest:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._requested:
             if number == signal.SIGINT:
-                os.write(STANDARD_ERROR, b"\nstopped at once: run the same command again to go on\n")
+                say("stopped at once: run the same command again to go on")
                 os._exit(INTERRUPTED)  # a usual exit would wait for a save in the background
             return
         self._requested = True
         name = signal.Signals(number).name
         if not (self._taking_steps or self._several):
-            os.write(STANDARD_ERROR, f"\n{name}: nothing is left to save; Ctrl-C again stops at once\n".encode())
+            say(f"{name}: nothing is left to save; Ctrl-C again stops at once")
             raise stopped()
-        os.write(STANDARD_ERROR, f"\n{name}: saving after this step; Ctrl-C again stops at once\n".encode())
+        say(f"{name}: saving after this step; Ctrl-C again stops at once")
         if self._several:
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def say(text: str) -> None:
+    """Writes a line on standard error from a signal handler, if it can be written."""
+    with contextlib.suppress(OSError):  # the terminal may be what has gone
+        os.write(STANDARD_ERROR, f"\n{text}\n".encode())
 
 
 def stopped() -> StoppedError:

@@ -12,6 +12,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from sagan_jax.errors import FailedError, InputError
+from sagan_jax.runtime.jax_settings import check_devices
+from sagan_jax.runtime.output import flush_output
 
 LOST_AFTER = 30  # seconds without a heartbeat after which the others give a process up
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -32,7 +34,7 @@ def join_processes(
       wait_seconds: limit for all of them to join.
 
     Raises:
-      InputError: only some of the first three are given, or one is impossible.
+      InputError: only some of the first three are given, or one is impossible; or there are no devices.
       FailedError: the processes do not find each other.
     """
     given = (coordinator, num_processes, process_id)
@@ -61,6 +63,7 @@ def join_processes(
     except (ValueError, RuntimeError) as error:
         single = ("coordinator_address should be defined", "must be called before any JAX")
         if coordinator is None and any(reason in str(error) for reason in single):
+            check_devices()
             return  # no other processes, or called from a program that has used JAX already
         kind = InputError if isinstance(error, ValueError) else FailedError  # a machine may be gone
         raise kind(
@@ -68,6 +71,7 @@ def join_processes(
             f" start all processes within {wait_seconds:g} seconds (faults.join_seconds), with the same coordinator and"
             f" each with a number of its own ({error})."
         ) from error
+    check_devices()
     if not is_host0():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
         os.environ["TQDM_DISABLE"] = "1"
@@ -100,12 +104,19 @@ def run_program(program: Callable[[], int]) -> int:
     try:
         status = program()
     except Exception:
-        if jax.process_count() == 1:
+        if not _are_several():
             raise
         traceback.print_exc()
         status = 1
-    if status and jax.process_count() > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    if status and _are_several():
+        flush_output()
         os._exit(status)
     return status
+
+
+def _are_several() -> bool:
+    """Returns whether there are several processes; not where they could not even be counted."""
+    try:
+        return jax.process_count() > 1
+    except Exception:  # there are no devices
+        return False

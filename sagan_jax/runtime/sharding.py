@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from sagan_jax.runtime.jax_settings import check_devices
+
 DATA_AXIS, FSDP_AXIS = "data", "fsdp"
 SMALLEST_SHARDED = 2**12  # elements; sharding smaller arrays would save nothing
 
@@ -17,7 +19,12 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, fsdp: int = 1) -> Mes
     Args:
       devices: neighbours in the list are neighbours in groups of `fsdp`.
       fsdp: number of devices that the state is sharded over; 1: a mesh of one axis, with the state replicated.
+
+    Raises:
+      InputError: there are no devices.
     """
+    if devices is None:
+        check_devices()
     devices = jax.devices() if devices is None else devices
     shape, names = ((-1,), (DATA_AXIS,)) if fsdp == 1 else ((-1, fsdp), (DATA_AXIS, FSDP_AXIS))
     # Automatic axis types: the compiler shards intermediate arrays, so the models hold no shardings.

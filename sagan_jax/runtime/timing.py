@@ -1,11 +1,14 @@
 """Measures the speed of training, and shows progress on the terminal."""
 
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 import tqdm
+
+BAR = "{percentage:3.0f}% {bar:30} {n_fmt}/{total_fmt} steps, {remaining} left"  # fits into 80 columns
 
 
 class Throughput:
@@ -65,7 +68,7 @@ class Throughput:
 
 
 class Progress:
-    """Shows a bar with speed and remaining time on a terminal; elsewhere prints one line per report.
+    """Shows a line per report, and below them, on a terminal, a short bar with the remaining time.
 
     Args:
       step: completed steps at the start.
@@ -74,25 +77,39 @@ class Progress:
 
     def __init__(self, step: int, total: int):
         self._total = total
-        hidden = not sys.stderr.isatty()
-        self._bar = tqdm.tqdm(total=total, initial=step, unit="step", dynamic_ncols=True, disable=hidden)
+        self._bar = tqdm.tqdm(
+            total=total,
+            initial=step,
+            bar_format=BAR,
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not sys.stderr.isatty(),
+        )
 
     def advance(self, steps: int) -> None:
         """Counts steps."""
         self._bar.update(steps)
 
     def report(self, step: int, values: dict[str, float], speed: dict[str, float]) -> None:
-        """Shows metrics of a step and the speed, from `Throughput.report`."""
-        text = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        """Prints the mean metrics up to a step, the losses first, and the speed, from `Throughput.report`.
+
+        A terminal gets what fits into one line.
+        """
+        width = len(f"{self._total:,}")
+        columns = [f"step {step:>{width},}/{self._total:,}"]
+        losses = {name: value for name, value in values.items() if name.endswith("loss")}
+        columns += [f"{name} {value:6.3f}" for name, value in losses.items()]
         if speed:
             rate = speed["images_per_s"]
-            text += f"  {rate:,.0f} images/s" if rate >= 10 else f"  {rate:.2f} images/s"
-            text += f"  waiting for data {speed['data_wait']:.1%}"
-        if self._bar.disable:
-            remaining = f"  {format_duration((self._total - step) / speed['steps_per_s'])} left" if speed else ""
-            print(f"step {step:,}/{self._total:,}  {text}{remaining}", flush=True)
-        else:
-            self._bar.set_postfix_str(text)
+            columns.append(f"{rate:7,.0f} images/s" if rate >= 10 else f"{rate:7.2f} images/s")
+            if self._bar.disable:
+                columns.append(f"{format_duration((self._total - step) / speed['steps_per_s'])} left")
+        columns += [f"{name} {value:6.3f}" for name, value in values.items() if name not in losses]
+        if speed:
+            columns.append(f"waiting for data {speed['data_wait']:.0%}")
+        if not self._bar.disable:
+            columns = _fitting(columns, self._bar.ncols or shutil.get_terminal_size().columns)
+        info("  ".join(columns))
 
     def __enter__(self) -> "Progress":
         return self
@@ -100,6 +117,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         """Closes the bar, which stays on the terminal."""
         self._bar.close()
+
+
+def _fitting(columns: list[str], width: int) -> list[str]:
+    """Returns the first columns that fit into a line of a terminal, two spaces between them."""
+    while len(columns) > 1 and len("  ".join(columns)) >= width:
+        columns = columns[:-1]
+    return columns
 
 
 def info(text: str) -> None:

@@ -42,13 +42,21 @@ def image_file(workdir: epath.PathLike, kind: str, step: int) -> epath.Path:
 
 
 def read_metrics(workdir: epath.PathLike) -> list[dict[str, Any]]:
-    """Reads the rows of metrics in the order in which they were written; none where there is no file.
+    """Reads the rows of metrics, one per step, in the order in which they were written; none where there is no file.
 
-    Skips a line that a crash has cut short, or that a run is just writing.
+    Skips a line that a crash has cut short, or that a run is just writing. Joins rows of one step, of which earlier
+    versions wrote several.
     """
     file = epath.Path(workdir) / METRICS_FILE
     lines = read_bytes(file, MOST_METRICS).decode(errors="replace").splitlines() if file.exists() else []
-    return [row for line in lines if (row := parse_metrics(line)) is not None]
+    rows: list[dict[str, Any]] = []
+    for line in lines:
+        row = parse_metrics(line)
+        if row is not None and rows and rows[-1]["step"] == row["step"]:
+            rows[-1] |= row
+        elif row is not None:
+            rows.append(row)
+    return rows
 
 
 def parse_metrics(line: str) -> dict[str, Any] | None:

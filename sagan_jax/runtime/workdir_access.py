@@ -4,6 +4,7 @@ import contextlib
 import platform
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,11 +16,14 @@ from sagan_jax.runtime.lock import workdir_lock
 from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.storage import is_remote
 from sagan_jax.runtime.user_paths import user_path
+from sagan_jax.runtime.workdir import LOCK_FILE
 
 
 @contextlib.contextmanager
 def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
     """Creates the folder if needed, checks that all processes share it, and keeps other runs out, within its context.
+
+    Where the context raises InputError before anything is in the folder, what was created is removed again.
 
     Raises:
       InputError: the folder cannot be used.
@@ -27,10 +31,29 @@ def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
     workdir = user_path(path)
     with contextlib.ExitStack() as opened:
         if is_host0():
+            local = Path(workdir)
+            created = [] if is_remote(workdir) else [f for f in (local, *local.parents) if not f.exists()]
             _check_writable(workdir, path)
             opened.enter_context(workdir_lock(workdir))
+            opened.enter_context(_removed_if_refused(created))
         _check_shared(workdir)
         yield workdir
+
+
+@contextlib.contextmanager
+def _removed_if_refused(created: list[Path]) -> Iterator[None]:
+    """Removes folders, the innermost first, where its context raises InputError and only the lock is in them."""
+    try:
+        yield
+    except InputError:
+        inside = list(created[0].rglob("*")) if created else []
+        if all(path.name == LOCK_FILE or path.is_dir() for path in inside):
+            with contextlib.suppress(OSError):  # another run may have begun beside this one
+                for file in filter(Path.is_file, inside):
+                    file.unlink()
+                for folder in [*sorted(filter(Path.is_dir, inside), reverse=True), *created]:
+                    folder.rmdir()
+        raise
 
 
 def _check_writable(workdir: epath.Path, path: epath.PathLike) -> None:

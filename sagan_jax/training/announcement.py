@@ -10,37 +10,43 @@ from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from sagan_jax.config import flat_fields
 from sagan_jax.data.overview import class_overview
 from sagan_jax.data.remarks import remarks_of
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.runtime.workdir import CLASSES_FILE, PARAMETERS_FILE, write_or_warn
 from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.continuation import settings_of
 from sagan_jax.training.state import TrainState
 
 
-def announce(
-    config: ConfigDict, source: ImageSource | ImageStream, mesh: Mesh, state: TrainState, writer: RunWriter
+def announce_devices(mesh: Mesh) -> None:
+    """Prints the devices."""
+    device = mesh.devices.flat[0]
+    processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    print(f"devices        {mesh.devices.size} x {device.device_kind}{processes}, jax {jax.__version__}", flush=True)
+
+
+def announce_data(config: ConfigDict, source: ImageSource | ImageStream) -> None:
+    """Prints what the data set is, and what could be better about it."""
+    print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}", flush=True)
+    for remark in remarks(config, source):
+        print(f"note: {remark}", flush=True)
+
+
+def announce_networks(
+    config: ConfigDict, source: ImageSource | ImageStream, state: TrainState, writer: RunWriter
 ) -> None:
-    """Prints the resolved config, the data, the networks' sizes and the devices; lists all parameters in a file."""
-    writer.write_texts(int(state.step), {"config": json.dumps(config.to_dict(), indent=2)})
-    for field, value in flat_fields(config).items():
-        print(f"config.{field} = {value!r}")
-    print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}")
+    """Prints the networks' sizes; lists all parameters, and all classes, in files of the run's folder."""
+    writer.write_texts(int(state.step), {"config": json.dumps(settings_of(config), indent=2)})
     table = class_overview(source)
     if table is not None:
         write_or_warn(writer.workdir / CLASSES_FILE, ("\n".join(table) + "\n").encode())
-    for remark in remarks(config, source):
-        print(f"note: {remark}")
     listing = writer.workdir / PARAMETERS_FILE
     networks = {"generator": state.generator.params, "discriminator": state.discriminator.params}
     for name, params in networks.items():
         print(f"{name:<14} {sum(x.size for x in jax.tree.leaves(params)):,} parameters, listed in {listing}")
     table = parameter_overview.get_parameter_overview(networks, include_stats=False)
     write_or_warn(listing, f"{table}\n".encode())
-    device = mesh.devices.flat[0]
-    processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    print(f"devices        {mesh.devices.size} x {device.device_kind}{processes}, jax {jax.__version__}")
     start = "starting" if int(state.step) == 0 else "continuing"
     print(f"{start} at step {int(state.step):,} of {config.train.steps:,} in {writer.workdir}", flush=True)
 

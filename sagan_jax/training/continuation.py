@@ -8,6 +8,7 @@ from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
+from sagan_jax.runtime.jax_settings import recorded_settings, usual_settings
 from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.settings import check_settings, save_settings
@@ -16,6 +17,8 @@ from sagan_jax.training.creation import abstract_state, fresh_state
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import TrainStepConfig
 from sagan_jax.training.validation import free_fields
+
+JAX = "jax"  # name of the settings of JAX in `CONFIG_FILE`
 
 
 def check_continuation(
@@ -28,7 +31,8 @@ def check_continuation(
     """
     if saved is not None:
         check_settings(folder, DATA_FILE, _data(config, source), free=("class_frequencies",), defaults={})
-        check_settings(folder, CONFIG_FILE, config.to_dict(), free_fields(config), defaults=default_config().to_dict())
+        usual = default_config().to_dict() | {JAX: usual_settings()}
+        check_settings(folder, CONFIG_FILE, settings_of(config), free_fields(config), defaults=usual)
         if saved > config.train.steps:
             raise InputError(
                 f", but the run in {folder} has taken {saved} steps already",
@@ -44,7 +48,12 @@ def write_settings(config: ConfigDict, source: ImageSource | ImageStream, folder
     if is_host0():
         folder.mkdir(parents=True, exist_ok=True)
         save_settings(folder, DATA_FILE, _data(config, source))
-        save_settings(folder, CONFIG_FILE, config.to_dict())
+        save_settings(folder, CONFIG_FILE, settings_of(config))
+
+
+def settings_of(config: ConfigDict) -> dict:
+    """Returns what the results depend on: the config, and beside it the settings of JAX."""
+    return config.to_dict() | {JAX: recorded_settings()}
 
 
 def settings_are_there(folder: epath.Path) -> bool:

@@ -70,28 +70,35 @@ class Rollbacks:
         """Returns the key of the steps from here on."""
         return stream_key(seed, f"train, {self._count} times gone back" if self._count else "train")
 
-    def go_back(self, config: ConfigDict, error: DivergedError, step: int | None) -> None:
-        """Counts one more, and says so. Raises the error, with what to do, if there are to be no more.
+    def check(self, config: ConfigDict, error: DivergedError, step: int | None) -> None:
+        """Raises the error, with what to do, if the run is not to go back, or not once more.
 
         Args:
           config: of the run.
           error: what happened.
-          step: of the newest checkpoint, or None.
+          step: of the checkpoint to go back to, or None.
         """
-        saved = "nothing was saved yet" if step is None else f"the newest checkpoint is that of step {step:,}"
         stopping = config.faults.on_nan == "stop"
         if stopping or self._count >= config.faults.most_rollbacks:
             gone = f", after going back {self._count} times" if self._count else ""
             back = ", or let it go back with faults.on_nan=rollback" if stopping else ""
             raise DivergedError(
-                f"{error} ({saved}{gone}): start again in another --workdir with lower learning rates or"
+                f"{error} ({_saved(step)}{gone}): start again in another --workdir with lower learning rates or"
                 f" model.compute_dtype=float32{back}."
             ) from error
+
+    def go_back(self, config: ConfigDict, error: DivergedError, step: int | None) -> None:
+        """Counts one more, and says so; arguments as for `check`, which comes before."""
         self._count += 1
-        warn(f"{error}; going back, time {self._count} of {config.faults.most_rollbacks} ({saved}), with other latents")
+        most = config.faults.most_rollbacks
+        warn(f"{error}; going back, time {self._count} of {most} ({_saved(step)}), with other latents")
         if is_host0():
             self._past.append({"step": step or 0, "reason": str(error)})
             self._write()
 
     def _write(self) -> None:
         write_or_warn(self._file, (json.dumps(self._past, indent=2) + "\n").encode())
+
+
+def _saved(step: int | None) -> str:
+    return "nothing was saved yet" if step is None else f"the newest checkpoint is that of step {step:,}"

@@ -1,15 +1,18 @@
 """Metrics of a run on their way from the devices to files and people, and the check that it has not diverged."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 
 from sagan_jax.errors import DivergedError
 from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.writer import RunWriter
+from sagan_jax.training.interval import IntervalMeans
 from sagan_jax.training.step import Metrics
 
-SHOWN = ("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy")  # on the terminal, with the gammas
+SHOWN = ("d_loss", "g_loss", "d_accuracy", "real_logits", "fake_logits")  # on the terminal, with the gammas
 # By these one knows that a network has diverged, in the order in which a step computes them. The discriminator sees
 # real and generated images at once: where only the latter give no number, their generator is broken.
 SIGNS = {
@@ -23,39 +26,60 @@ SIGNS = {
 
 
 class Reports:
-    """Writes and shows metrics, each one step late: fetching them waits for the devices, which have work by then.
+    """Writes and shows mean metrics, one step late: fetching them waits for the devices, which have work by then.
 
     Args:
       writer: where they go.
       throughput, progress: of the run.
       largest_loss: a loss beyond it has diverged.
+      notes: of the checkpoint that the run goes on from.
     """
 
-    def __init__(self, writer: RunWriter, throughput: Throughput, progress: Progress, largest_loss: float):
+    def __init__(
+        self,
+        writer: RunWriter,
+        throughput: Throughput,
+        progress: Progress,
+        largest_loss: float,
+        notes: Mapping[str, Any],
+    ):
         self._writer, self._throughput, self._progress = writer, throughput, progress
         self._largest_loss = largest_loss
         self._signs: list[tuple[int, Metrics]] = []  # of steps not yet checked, still on the devices
-        self._waiting: tuple[int, Metrics] | None = None
+        self._means = IntervalMeans(notes)
+        self._waiting: tuple[int, int, Metrics] | None = None
 
-    def note(self, step: int, metrics: Metrics) -> None:
-        """Keeps the metrics that show divergence for the next check, without waiting for the devices."""
+    def note(self, step: int, steps: int, metrics: Metrics) -> None:
+        """Keeps the mean metrics of the newest steps, up to `step`, without waiting for the devices."""
         self._signs.append((step, {name: metrics[name] for name in SIGNS}))
+        self._means.add(steps, metrics)
 
-    def add(self, step: int, metrics: Metrics) -> None:
-        """Metrics for the next `flush`."""
-        self._waiting = (step, metrics)
+    def end_interval(self, step: int, *, early: bool) -> None:
+        """Leaves the means over the steps since the last interval for the next `flush`.
+
+        Args:
+          step: the last of them.
+          early: whether the run ends within an interval, and would go on with it if it were continued.
+        """
+        self._waiting = (step, *self._means.sums())
+        if not early:
+            self._means.begin()
+
+    def notes(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps, so that the means do not depend on where a run was stopped."""
+        return self._means.notes()
 
     def flush(self) -> None:
-        """Writes and shows what was added, after a check. Raises DivergedError, see `check`."""
+        """Writes and shows the interval that was ended, after a check. Raises DivergedError, see `check`."""
         if not self._waiting:
             return
-        step, metrics = self._waiting
+        step, steps, sums = self._waiting
         self._waiting = None
         self.check(step)
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        values = {name: float(value) / steps for name, value in jax.device_get(sums).items()}
         speed = self._throughput.report()
         self._writer.write_scalars(step, values | speed)
-        shown = {name: value for name, value in values.items() if name in SHOWN or "gamma" in name}
+        shown = {name: values[name] for name in SHOWN} | {k: v for k, v in values.items() if "gamma" in k}
         self._progress.report(step, shown, speed)
 
     def check(self, step: int) -> None:

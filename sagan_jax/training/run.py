@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -63,11 +63,13 @@ class Run:
     writer: RunWriter
     locks: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
-    def save(self, step: int, state: TrainState, *, wait: bool) -> None:
+    def save(
+        self, step: int, state: TrainState, notes: Mapping[str, Any] | None = None, *, wait: bool, stop: bool = False
+    ) -> None:
         """Saves the state; makes the folder anew if somebody has deleted it.
 
         Args:
-          step, state: to save.
+          step, state, notes, stop: see `Checkpoints.save`.
           wait: wait until it is saved, and try again if that fails. Raises FailedError if it still does.
 
         Raises:
@@ -76,9 +78,13 @@ class Run:
         if is_host0():
             self._keep_folder()
         self.writer.flush()
-        self.checkpoints.save(step, state)
+        self.checkpoints.save(step, state, notes, stop=stop)
         if wait:
-            self.checkpoints.wait_until_saved(step, state)
+            self.checkpoints.wait_until_saved(step, state, notes, stop=stop)
+
+    def notes(self, step: int) -> dict[str, Any]:
+        """Returns what the checkpoint of a step was saved with; empty where there is none."""
+        return self.checkpoints.notes(step) if self.checkpoints.newest_step() == step else {}
 
     def _keep_folder(self) -> None:
         try:
