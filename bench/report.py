@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("agg")
+from hbm_traffic import PARTS
 from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +23,7 @@ PAGE, PLOT = ROOT / "docs" / "performance.md", ROOT / "docs" / "images" / "perfo
 TPU_PAGE = ROOT / "docs" / "tpu.md"
 BEGIN, END = "<!-- made by bench/report.py -->", "<!-- end -->"
 Row = dict[str, Any]
+HBM = "hbm_gb_per_step_and_chip"  # of rows of tpu_aot.py, by part
 
 
 def main() -> None:
@@ -101,18 +103,19 @@ def layer_table(name: str, found: Row) -> Iterator[str]:
 
 
 def tpu_table(rows: list[Row]) -> Iterator[str]:
-    """Yields two markdown tables of compiled steps: work and memory, and communication between the chips."""
+    """Yields three markdown tables of compiled steps: work and memory, HBM traffic, communication between the chips."""
     program = "| slice | config | chips | batch |"
-    yield f"{program} GFLOP per image | GB accessed | arguments | temporary | code | GiB in all | fits |"
-    yield "|---" * 11 + "|"
+    yield f"{program} GFLOP per image | arguments | temporary | code | GiB in all | fits |"
+    yield "|---" * 10 + "|"
     for row in rows:
         if "error" in row:
-            yield f"| {' | '.join(tpu_program(row))} | {row['error']} | | | | | | |"
+            yield f"| {' | '.join(tpu_program(row))} | {row['error']} | | | | | |"
             continue
         sizes = [f"{row[f'{part}_gib']:.3g}" for part in ("arguments", "temporary", "code", "total")]
         chips = ", ".join(chip for chip, fits in row["fits"].items() if fits) or "none"
-        cells = [f"{row['gflop_per_image']:.3g}", f"{row['gb_per_step_and_chip']:.3g}", *sizes, chips]
-        yield f"| {' | '.join([*tpu_program(row), *cells])} |"
+        flops = f"{row['gflop_per_image']:.3g}"
+        yield f"| {' | '.join([*tpu_program(row), flops, *sizes, chips])} |"
+    yield from ("", *hbm_table([row for row in rows if HBM in row], program))
     kinds = sorted({kind for row in rows for kind in row.get("collectives", ())})
     yield from ("", f"{program} {' | '.join(kinds)} | compile s |")
     yield "|---" * (len(kinds) + 5) + "|"
@@ -122,6 +125,16 @@ def tpu_table(rows: list[Row]) -> Iterator[str]:
         yield f"| {' | '.join([*tpu_program(row), *cells])} | {row['compile_s']:.0f} |"
     versions = sorted({f"jax {row['jax']} and libtpu {row['libtpu']}" for row in rows})
     yield from ("", f"Compiled with {', '.join(versions)}.", "")
+
+
+def hbm_table(rows: list[Row], program: str) -> Iterator[str]:
+    """Yields a markdown table of the GB that a chip reads and writes in a step, and of the least time for them."""
+    yield f"{program} {' | '.join(PARTS)} | GB of HBM in all | ms at its rate | ms of compute at the peak |"
+    yield "|---" * (len(PARTS) + 7) + "|"
+    for row in rows:
+        sizes = [*row[HBM].values(), sum(row[HBM].values())]
+        cells = [f"{size:.3g}" for size in (*sizes, row["hbm_ms_at_peak"], row["compute_ms_at_peak"])]
+        yield f"| {' | '.join([*tpu_program(row), *cells])} |"
 
 
 def tpu_program(row: Row) -> list[str]:

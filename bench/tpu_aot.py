@@ -25,6 +25,7 @@ from typing import Any
 
 import jax
 from experiment import Experiment, changed_config
+from hbm_traffic import hbm_traffic
 from jax.experimental import topologies
 
 from sagan_jax.runtime.sharding import make_mesh
@@ -43,6 +44,8 @@ SETTINGS = {
     "TPU_LOG_DIR": "disabled",
 }
 HBM_GIB = {"v5e": 16, "v4": 32, "v5p": 95}  # of one chip
+# The published TFLOP/s in bfloat16 and GB/s of HBM of one chip.
+RATES = {"v5e": (197, 819), "v4": (275, 1228), "v5p": (459, 2765)}
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
 INSTRUCTION = re.compile(rf" = (\(.*?\)|\S+) (?:ragged-)?({'|'.join(COLLECTIVES)})(-start)?\(")
 GIB = 2**30
@@ -73,7 +76,7 @@ def main() -> None:
             if config.train.batch_size % len(devices):
                 parser.exit(2, f"{config.train.batch_size} images cannot be spread over {len(devices)} chips\n")
             experiment = TpuExperiment(config, make_mesh(devices, config.mesh.fsdp))
-            row = {"config": flags.config, "set": flags.set, "slice": name, **measure(experiment)}
+            row = {"config": flags.config, "set": flags.set, "slice": name, **measure(experiment, name.split(":")[0])}
             show(row)
             if flags.out:
                 keep(flags.out, row)
@@ -105,8 +108,8 @@ class TpuExperiment(Experiment):
         return dataclasses.replace(super().step_config, unroll=False)
 
 
-def measure(experiment: Experiment) -> Figures:
-    """Returns all figures of one compiled step; what a loop contains counts once."""
+def measure(experiment: Experiment, chip: str) -> Figures:
+    """Returns all figures of one compiled step for chips such as "v5e"; what a loop contains counts once."""
     config, devices = experiment.config, experiment.mesh.devices
     key = jax.eval_shape(functools.partial(jax.random.key, 0))
     take_steps: Any = experiment.take_steps()
@@ -125,14 +128,18 @@ def measure(experiment: Experiment) -> Figures:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:  # such as a program that needs more memory than the chip has
         return figures | {"compile_s": time.perf_counter() - start, "error": str(error).partition("\n")[0]}
-    cost, used = compiled.cost_analysis(), memory(compiled.memory_analysis())
+    flops, used, text = compiled.cost_analysis()["flops"], memory(compiled.memory_analysis()), compiled.as_text()
+    traffic = hbm_traffic(text, config.train.batch_size // devices.size)
+    tflops_per_s, gb_per_s = RATES[chip]
     return figures | {
         "compile_s": time.perf_counter() - start,
-        "gflop_per_image": cost["flops"] * devices.size / config.train.batch_size / 1e9,
-        "gb_per_step_and_chip": cost["bytes accessed"] / 1e9,
+        "gflop_per_image": flops * devices.size / config.train.batch_size / 1e9,
+        "hbm_gb_per_step_and_chip": traffic,
+        "compute_ms_at_peak": flops / tflops_per_s / 1e9,
+        "hbm_ms_at_peak": sum(traffic.values()) / gb_per_s * 1e3,
         **used,
         "fits": {chip: used["total_gib"] <= size for chip, size in HBM_GIB.items()},
-        "collectives": collectives(compiled.as_text()),
+        "collectives": collectives(text),
     }
 
 
@@ -204,6 +211,9 @@ def show(row: Figures) -> None:
         if name == "collectives":
             for kind, sizes in value.items():
                 print(f"{kind:<32} {len(sizes)} of {sum(sizes) / 1e6:,.4g} MB, the largest of {sizes[0] / 1e6:,.4g} MB")
+        elif name == "hbm_gb_per_step_and_chip":
+            for part, size in value.items():
+                print(f"{'HBM, ' + part:<32} {size:,.4g} GB")
         elif name == "fits":
             shown = ", ".join(f"{HBM_GIB[chip]} GiB ({chip}) {'yes' if fits else 'no'}" for chip, fits in value.items())
             print(f"{name:<32} {shown}")

@@ -63,7 +63,7 @@ def variant(name, **fields):
     ids=["augmented", "conditions and pieces", "local block"],
 )
 def test_no_sum_of_many_numbers_is_in_bfloat16(config):
-    """In the traced step; four small integers, as the ties of a maximum pooling, are exact."""
+    """In the traced step; sums of four, over 2x2 squares, are no worse than the rounding of their result."""
     step_config, mesh = build_step_config(config), make_mesh(jax.devices()[:1])
     key = jax.eval_shape(functools.partial(jax.random.key, 0))
     state = abstract_state(step_config, mesh)

@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 sys.path.append(str(ROOT / "bench"))
 import tpu_aot
 from experiment import Experiment
+from hbm_traffic import hbm_traffic
 
 from sagan_jax.runtime.sharding import make_mesh
 
@@ -70,6 +71,46 @@ def test_collectives_of_a_text():
         "all-gather": [3 * 8 * 4, 3 * 8 * 4],
         "all-reduce": [5 * 4, 5 * 4],
         "reduce-scatter": [3 * 2 * 2],
+    }
+
+
+# Four images: a slice of a weight into VMEM, a convolution that reads it there, a fusion that writes a part in place.
+MOVES = """
+%fused.1 (param_0.1: f32[4,8,8,2], param_1.1: f32[3,3,2,2]) -> f32[4,8,8,2] {
+  %param_0.1 = f32[4,8,8,2]{3,2,1,0} parameter(0)
+  %param_1.1 = f32[3,3,2,2]{3,2,1,0} parameter(1)
+  ROOT %convolution.1 = f32[4,8,8,2]{3,2,1,0} convolution(%param_0.1, %param_1.1)
+}
+
+%fused.2 (param_0.2: f32[100,2], param_1.2: f32[1,2]) -> f32[100,2] {
+  %param_0.2 = f32[100,2]{1,0} parameter(0)
+  %param_1.2 = f32[1,2]{1,0} parameter(1)
+  ROOT %dynamic-update-slice.1 = f32[100,2]{1,0} dynamic-update-slice(%param_0.2, %param_1.2)
+}
+
+ENTRY %main (param.1: f32[4,8,8,2], param.2: f32[30,3,2,2], param.3: f32[100,2]) -> f32[100,2] {
+  %param.1 = f32[4,8,8,2]{3,2,1,0} parameter(0)
+  %param.2 = f32[30,3,2,2]{3,2,1,0:T(8,128)} parameter(1)
+  %param.3 = f32[100,2]{1,0} parameter(2)
+  %slice-start.1 = ((f32[30,3,2,2]{3,2,1,0}), f32[3,3,2,2]{3,2,1,0:S(1)}, s32[]{:S(2)}) slice-start(%param.2)
+  %slice-done.1 = f32[3,3,2,2]{3,2,1,0:T(8,128)S(1)} slice-done(%slice-start.1)
+  %fusion.1 = f32[4,8,8,2]{3,2,1,0} fusion(%param.1, %slice-done.1), calls=%fused.1, metadata={op_name="Generator/x"}
+  %fusion.2 = f32[4,8,8,2]{3,2:S(1)} fusion(%fusion.1, %slice-done.1), calls=%fused.1, metadata={op_name="Discriminator"}
+  %slice.1 = f32[1,2]{1,0} slice(%param.3), slice={[0:1], [0:2]}
+  %all-reduce.1 = f32[1,2]{1,0} all-reduce(%slice.1), channel_id=1, to_apply=%add
+  ROOT %fusion.3 = f32[100,2]{1,0} fusion(%param.3, %all-reduce.1), kind=kLoop, calls=%fused.2
+}
+"""
+
+
+def test_traffic_of_a_text():
+    maps, kernel, row = 4 * 8 * 8 * 2 * 4, 3 * 3 * 2 * 2 * 4, 2 * 4
+    found = {part: round(size * 1e9) for part, size in hbm_traffic(MOVES, images=4).items()}
+    assert found == {
+        "weights and optimiser": kernel + 2 * row + 2 * row,
+        "generator": 2 * maps,
+        "discriminator": maps,
+        "exchanges": 2 * row,
     }
 
 
@@ -142,6 +183,7 @@ def test_a_tpu_slice_exchanges_gradients_and_moments_only(tiny_program, tiny_tra
     assert tiny_program.get("error") is None
     assert (tiny_program["device"], tiny_program["devices"]) == ("TPU v5 lite", 8)
     assert list(tiny_program["collectives"]) == ["all-reduce"]
+    assert all(size > 0 for size in tiny_program["hbm_gb_per_step_and_chip"].values())
     # One for each of five batch norms on the way to the discriminator's images, one for each on the way back from the
     # generator's loss, and one for the gradients of each network; the generator's own moments and the discriminator's
     # gradients go along with others. libtpu is pinned: another number is another program.

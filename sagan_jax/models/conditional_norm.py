@@ -80,10 +80,11 @@ def _moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
     The variance is that of x - shift, where the shift is the mean of one pixel per image: a difference of squares of
     numbers of the size of the standard deviation, where the mean may be a thousand times as large.
     """
-    x = x.astype(jnp.float32).reshape(-1, groups, *x.shape[1:])
-    pixels = x[:, :, x.shape[2] // 2, x.shape[3] // 2]
+    x = x.reshape(-1, groups, *x.shape[1:])
+    # Of x as it is: a map in float32 that is used twice would be written to memory.
+    pixels = x[:, :, x.shape[2] // 2, x.shape[3] // 2].astype(jnp.float32)
     shift = jax.lax.stop_gradient(jnp.mean(pixels, axis=0))
-    x = x - shift[:, None, None]
+    x = x.astype(jnp.float32) - shift[:, None, None]
     mean = jnp.mean(x, axis=(0, 2, 3))
     mean_of_squares = jnp.mean(jnp.square(x), axis=(0, 2, 3))
     return shift + mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from sagan_jax.ops.convolution import conv2d, conv_transpose2d
-from sagan_jax.ops.layout import fewer_positions, kernel_dtype
+from sagan_jax.ops.layout import fewer_positions
 
 # Of a batch at the lower resolution; for fewer, making the larger kernel costs more than it saves.
 FEWEST_POSITIONS = 256
@@ -18,9 +18,8 @@ FEWEST_POSITIONS = 256
 def upsample(x: jax.Array) -> jax.Array:
     """Repeats each pixel in a 2x2 square, [B, H, W, C] -> [B, 2H, 2W, C]."""
     batch, height, width, channels = x.shape
-    exact = x.astype(kernel_dtype(x))  # so that gradients, sums over the squares, are summed in float32
-    exact = jnp.broadcast_to(exact[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
-    return exact.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
 
 
 def mean_pool(x: jax.Array) -> jax.Array:
