@@ -17,16 +17,9 @@ from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from sagan_jax.cli import (
-    add_process_flags,
-    positive_number,
-    program_parser,
-    run_on_devices,
-    start,
-    whole_number,
-)
+from sagan_jax.cli import add_process_flags, positive_number, program_parser, run_on_devices, start, whole_number
 from sagan_jax.config import default_config
-from sagan_jax.data.remarks import remarks_of
+from sagan_jax.data.remarks import print_remarks
 from sagan_jax.data.source import ImageSource
 from sagan_jax.errors import InputError, os_errors_as_input_errors
 from sagan_jax.evaluation.comparison import (
@@ -247,12 +240,6 @@ def open_comparison(flags: argparse.Namespace, subject: Subject, mesh: Mesh) -> 
     print_remarks(source)
     real = real_images(extractor, source, flags.real_images, flags.batch_size, flags.cache_dir, mesh)
     return extractor, generated, real
-
-
-def print_remarks(source: ImageSource) -> None:
-    """Prints what a person should know of the images of a folder or an archive."""
-    for remark in remarks_of(source):
-        print(f"note: {source.name}: {remark}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from runs import config_for
 from sagan_jax.errors import DivergedError
 from sagan_jax.runtime.interruption import StopRequest
 from sagan_jax.runtime.watchdog import Watchdog
+from sagan_jax.training import ranges
 from sagan_jax.training.divergence import Rollbacks
 from sagan_jax.training.loop import prepare, train, train_and_evaluate
 
@@ -78,6 +79,14 @@ def test_a_run_that_goes_back_takes_other_steps_and_remembers_it(tmp_path, capsy
     assert steps == [1, 2, 3, 4]
 
 
+@pytest.fixture
+def rates_that_diverge(monkeypatch):
+    """Learning rates that break a network in one step, which are refused otherwise."""
+    for network in ("generator", "discriminator"):
+        monkeypatch.setitem(ranges.RANGES, f"optimizer.{network}.learning_rate", ranges.Range(0, 1e38))
+
+
+@pytest.mark.usefixtures("rates_that_diverge")
 def test_a_run_goes_back_only_so_often(tmp_path):
     config = config_for(4)
     config.faults.update(on_nan="rollback", most_rollbacks=2)
@@ -87,6 +96,7 @@ def test_a_run_goes_back_only_so_often(tmp_path):
     assert len(json.loads((tmp_path / "rollbacks.json").read_text())) == 2
 
 
+@pytest.mark.usefixtures("rates_that_diverge")
 def test_weights_of_no_use_are_never_saved(tmp_path):
     """The update of the first step breaks them; its metrics are those from before."""
     config = config_for(2)

@@ -95,7 +95,7 @@ ENTRY %main (param.1: f32[4,8,8,2], param.2: f32[30,3,2,2], param.3: f32[100,2])
   %slice-start.1 = ((f32[30,3,2,2]{3,2,1,0}), f32[3,3,2,2]{3,2,1,0:S(1)}, s32[]{:S(2)}) slice-start(%param.2)
   %slice-done.1 = f32[3,3,2,2]{3,2,1,0:T(8,128)S(1)} slice-done(%slice-start.1)
   %fusion.1 = f32[4,8,8,2]{3,2,1,0} fusion(%param.1, %slice-done.1), calls=%fused.1, metadata={op_name="Generator/x"}
-  %fusion.2 = f32[4,8,8,2]{3,2:S(1)} fusion(%fusion.1, %slice-done.1), calls=%fused.1, metadata={op_name="Discriminator"}
+  %fusion.2 = f32[4,8,8,2]{3,2:S(1)} fusion(%fusion.1, %slice-done.1), metadata={op_name="Discriminator"}
   %slice.1 = f32[1,2]{1,0} slice(%param.3), slice={[0:1], [0:2]}
   %all-reduce.1 = f32[1,2]{1,0} all-reduce(%slice.1), channel_id=1, to_apply=%add
   ROOT %fusion.3 = f32[100,2]{1,0} fusion(%param.3, %all-reduce.1), kind=kLoop, calls=%fused.2

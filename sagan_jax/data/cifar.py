@@ -16,6 +16,7 @@ from etils import epath
 from sagan_jax.data.encoded import EncodedImage
 from sagan_jax.data.listing import plain_path
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.user_paths import user_path
 
 SIDE = 32  # pixels
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -62,7 +63,7 @@ def open_cifar(path: str) -> "CifarImages | None":
     Raises:
       InputError: a batch is missing or damaged.
     """
-    place = epath.Path(path).expanduser()
+    place = user_path(path)
     batches = _batches_of_archive(place) if is_archive(place) else _batches_of_folder(place)
     return None if batches is None else CifarImages(path, batches)
 

@@ -25,6 +25,12 @@ def remarks_of(source: ImageSource | ImageStream) -> Iterator[str]:
         yield from conversion_remarks(counts, f"of {len(indices)} images looked at, ")
 
 
+def print_remarks(source: ImageSource | ImageStream) -> None:
+    """Prints them, a line each."""
+    for remark in remarks_of(source):
+        print(f"note: {source.name}: {remark}", flush=True)
+
+
 def _converted(source: Decoded, indices: Iterable[int]) -> Iterator[Converted]:
     for index in indices:
         with open_image(source.file(int(index))) as image:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
-from etils import epath
 
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.user_paths import user_path
 
 FILE_FORMATS = (tfds.core.FileFormat.ARRAY_RECORD, tfds.core.FileFormat.TFRECORD)
 SHOWN = 10  # versions and configurations of a data set
@@ -79,7 +79,7 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
 def _prepared_parts(name: str, where: str) -> str:
     """Returns what is prepared under the name of a data set, without its version: "cifar10:3.0.0"; may be empty."""
     base = re.split("[:/]", name)[0]
-    folder = epath.Path(where).expanduser() / base
+    folder = user_path(where) / base
     try:
         # Of a version, and of a version of a configuration; a bucket knows no deeper pattern.
         infos = sorted(info for depth in ("*", "*/*") for info in folder.glob(f"{depth}/features.json"))

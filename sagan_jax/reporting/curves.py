@@ -126,6 +126,7 @@ def _set_scales(axes: Axes, curves: list[Curve], panel: Panel) -> None:
     axes.set_xlim(left=0)
     values = [value for curve in curves for value in curve.values]
     if panel.begin is not None and min(values) >= panel.begin:
-        axes.set_ylim(panel.begin, panel.begin + HEADROOM * (max(values + [at for at, _ in panel.marks]) - panel.begin))
+        height = max(values + [at for at, _ in panel.marks]) - panel.begin
+        axes.set_ylim(panel.begin, panel.begin + HEADROOM * height if height else None)
     if panel.end is not None and max(values) <= panel.end:
         axes.set_ylim(top=panel.end)
