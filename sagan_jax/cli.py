@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ PROGRAMS = {  # and the modules of this package that hold them
     "report": "report",
 }
 MOST_PROCESSES = 100_000
+ON_DEVICES = threading.Event()  # set where this process may compile
 STOPPED_AT_ONCE = "\nstopped at once: run the same command again to go on"
 WRITERS = ("orbax", "tensorstore", "clu")  # write a run's files; what fails there is raised, and the run reports it
 
@@ -160,11 +162,11 @@ def start(program: Callable[[], int] | None = None) -> NoReturn:
         traceback.print_exc()
         status = FAILED
     flush_output()
-    if status or interrupted:
+    if (status or interrupted) and ON_DEVICES.is_set():
         # JAX goes on compiling, in threads, for a caller that was interrupted; a usual exit would take away the memory
         # that these threads use, and end in a segmentation fault.
         os._exit(status)
-    sys.exit(0)
+    sys.exit(status)
 
 
 def run_on_devices(program: Callable[[], None]) -> int:
@@ -176,6 +178,7 @@ def run_on_devices(program: Callable[[], None]) -> int:
     from sagan_jax.runtime.jax_settings import hint_at_unused_accelerators, pin_settings
     from sagan_jax.runtime.processes import run_program
 
+    ON_DEVICES.set()
     enable_compilation_cache()
     pin_settings()
     hint_at_unused_accelerators()
