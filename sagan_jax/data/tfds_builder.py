@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from sagan_jax.errors import InputError
+from sagan_jax.extras import install_extra
 
 FILE_FORMATS = (tfds.core.FileFormat.ARRAY_RECORD, tfds.core.FileFormat.TFRECORD)
 SHOWN = 10  # versions and configurations of a data set
@@ -50,7 +51,7 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     where = data_dir or tfds.core.constants.DATA_DIR
     remedy = (
         f"prepare it with: python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{where}',"
-        " file_format='array_record').download_and_prepare()\" (needs pip install -e '.[tfds]')"
+        f" file_format='array_record').download_and_prepare()\" (needs {install_extra('tfds')})"
     )
     if name.startswith("imagenet2012"):
         remedy += (
