@@ -1,51 +1,57 @@
 # make train | make demo-report | make explore | make test | make lint | make libtpu | make clean
+# make train EXTRAS=cuda installs JAX for a GPU first: cuda (CUDA 13), cuda12, tpu; several as EXTRAS=cuda,gcs.
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?=
 WORKDIR ?= runs/digits
+
+comma := ,
+# One stamp for each choice of extras: what was installed without one is completed.
+INSTALLED := $(VENV)/installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
 
 .PHONY: train demo-report explore test test-fast test-slow lint libtpu clean
 .DEFAULT_GOAL := train
 
-train: $(VENV)/installed
+train: $(INSTALLED)
 	$(VENV)/bin/python -m sagan_jax.main --config=configs/digits.py --workdir=$(WORKDIR)
 
 # The page of a run, by default of the digits.
-demo-report: $(VENV)/installed
+demo-report: $(INSTALLED)
 	@test -d $(WORKDIR) || $(MAKE) train
 	$(VENV)/bin/python -m sagan_jax.report --workdir=$(WORKDIR)
 
 # The page that shows what a run's networks attend to; without a run, those of the model in the package.
-explore: $(VENV)/installed
+explore: $(INSTALLED)
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[explore]'
 	$(VENV)/bin/python -m sagan_jax.explore $(if $(wildcard $(WORKDIR)),--workdir=$(WORKDIR))
 
 test: test-fast test-slow
 
-test-fast: $(VENV)/installed
+test-fast: $(INSTALLED)
 	$(VENV)/bin/python -m pytest -n auto --dist=loadfile
 
-test-slow: $(VENV)/installed
+test-slow: $(INSTALLED)
 	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/test_tpu_program.py skips what needs it" >&2
 	$(VENV)/bin/python -m pytest -m slow -n 2 --dist=loadfile
 
-lint: $(VENV)/installed
+lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 # The stamp is newer than what it was made from, so a second call installs nothing.
-$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "sagan_jax needs Python 3.11 or newer, but $(PYTHON) is older: run make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[tfds,dev]'
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[tfds,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
 	touch $@
 
 # The TPU's compiler, for bench/tpu_aot.py and its tests, in a folder of its own: among the other packages it would have
 # every program of JAX look for a TPU at its start and complain that there is none.
 libtpu: $(VENV)/libtpu/installed
 
-$(VENV)/libtpu/installed: $(VENV)/installed
+$(VENV)/libtpu/installed: $(INSTALLED)
 	$(VENV)/bin/python -m pip install -q -c constraints.txt --no-deps --upgrade --target $(VENV)/libtpu libtpu
 	touch $@
 

@@ -3,7 +3,7 @@
 #
 #   bench/gpu.sh RESULT.json [--peer=torch_sagan.py] [--wheels=FOLDER] [--parts=step128,peer128,...] [--seconds=520]
 #
-# Needs no network. --wheels names a folder of wheels of what is not installed; they go into a folder of their own for
+# Needs no network. PYTHON names the Python (that of the project's .venv, or python3). --wheels names a folder of wheels of what is not installed; they go into a folder of their own for
 # this run. The parts and what each does are in bench/accelerator.py; those for which no time is left are left out.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -14,7 +14,8 @@ for argument in "$@"; do
     *) arguments+=("$argument") ;;
   esac
 done
-python="${PYTHON:-python3}"
+venv="$here/../.venv/bin/python"
+python="${PYTHON:-$(if [[ -x "$venv" ]]; then echo "$venv"; else echo python3; fi)}"
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 if [[ -n "${wheels:-}" ]]; then
   site="$(mktemp -d)"

@@ -10,7 +10,7 @@
 # --cifar10 names CIFAR-10 prepared by sagan_jax.prepare, --zips the archives that the peer reads, --features a folder
 # with resnet56_cifar10.npz and inception2015_mixed7.npz. The scores of each part go to bench/results/quality_PART.json;
 # --device=cpu adds _cpu to their names, has the peer use the switches that are fastest there, and leaves out Inception.
-# PYTHON and PEER_PYTHON name the Pythons of the two programs (python3).
+# PYTHON and PEER_PYTHON name the Pythons of the two programs (that of the project's .venv, or python3).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 minutes=20 cifar10=data/cifar10 imagenette=data/imagenette zips="" features=features peer=torch_sagan.py device=cuda parts=()
@@ -27,7 +27,7 @@ for argument in "$@"; do
     *) parts+=("$argument") ;;
   esac
 done
-python="${PYTHON:-python3}"
+python="${PYTHON:-$(if [[ -x .venv/bin/python ]]; then echo .venv/bin/python; else echo python3; fi)}"
 export PYTHONPATH="$PWD:$PWD/bench${PYTHONPATH:+:$PYTHONPATH}"
 inception=(--features="inception2015:768=$features/inception2015_mixed7.npz")
 networks=(--features="resnet56_cifar10=$features/resnet56_cifar10.npz")

@@ -3,7 +3,7 @@
 Source: the authors' ImageNet setting with a smaller batch, half the width and mirrored images, for smaller data sets.
 Data: python -m sagan_jax.prepare --source=/path/to/images --out=data/mine --resolution=128
 Command: python -m sagan_jax.main --config=configs/folder128.py --config.data.source=prepared:data/mine
-Hardware: one GPU.
+Hardware: one GPU; without one, configs/folder32.py.
 Expected time and result: not yet measured.
 """
 

@@ -5,7 +5,7 @@
 #
 # DEVICES_PER_PROCESS=2  virtual devices of each process, on a CPU
 # GPUS_PER_PROCESS=1     GPUs of each process: the first gets 0, the second 1, ...
-# PYTHON=python3         the Python to use
+# PYTHON=FILE            the Python to use; by default that of the project's .venv, or python3 where there is none
 #
 # They talk over the loopback device only. SIGTERM and Ctrl-C are passed on, and all save and end with status 75. Where
 # one fails the others are killed ten seconds later. The exit status is that of the first process that did not end
@@ -20,7 +20,8 @@ if ! [[ "$count" =~ ^[1-9][0-9]*$ ]] || [[ $# -lt 2 ]]; then
   exit 2
 fi
 shift
-python="${PYTHON:-python3}"
+venv="$(dirname "$0")/../.venv/bin/python"
+python="${PYTHON:-$(if [[ -x "$venv" ]]; then echo "$venv"; else echo python3; fi)}"
 port="$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')"
 
 processes=()

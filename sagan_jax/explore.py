@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 from sagan_jax.cli import program_parser, run_on_devices, start, whole_number
 from sagan_jax.errors import InputError, os_errors_as_input_errors
+from sagan_jax.extras import install_extra
 from sagan_jax.model_flags import add_model_flags, open_named_model
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.runtime.user_paths import user_path
@@ -47,7 +48,7 @@ def explore(flags: argparse.Namespace) -> None:
     try:
         from sagan_jax.exploring.page import LAUNCH, Page
     except ImportError as error:
-        raise InputError(f"the explorer needs {error.name}: pip install 'sagan_jax[explore]'.") from error
+        raise InputError(f"the explorer needs {error.name}: {install_extra('explore')}.") from error
     from sagan_jax.exploring.choice import Choice
     from sagan_jax.exploring.stage import Stage
     from sagan_jax.exploring.timeline import read_timeline

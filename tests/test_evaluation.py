@@ -29,6 +29,7 @@ from sagan_jax.evaluation.record import read_evaluation
 from sagan_jax.evaluation.reference import read_statistics, reference_features
 from sagan_jax.evaluation.warnings import warnings_of
 from sagan_jax.features import extraction
+from sagan_jax.features.classifier import TrainedClassifier
 from sagan_jax.features.extraction import FeatureSet, extract_features
 from sagan_jax.features.extractor import Extractor, check_extractor, open_extractor
 from sagan_jax.features.resizing import resize_matrix, resized
@@ -316,6 +317,15 @@ def test_features_that_are_not_finite_are_an_error(classifier, mesh):
     poisoned = dataclasses.replace(classifier, variables=jax.tree.map(lambda x: x * np.nan, classifier.variables))
     with pytest.raises(InputError, match=r"images 0 to 9 .* are not finite: the weights of classifier"):
         extract_features(poisoned, read_batches(DIGITS, np.arange(10), 10), 10, "digits", mesh)
+
+
+def test_the_classifier_says_that_it_trains(monkeypatch, capsys):
+    monkeypatch.setattr("sagan_jax.runtime.busy.SILENT", -1.0)
+    monkeypatch.setattr(
+        "sagan_jax.features.extractor.train_classifier", lambda *_, **__: TrainedClassifier({"w": np.zeros(1)}, 1.0)
+    )
+    open_extractor("classifier", "", "legacy", lambda _: (np.zeros((3, 8, 8, 3), np.uint8), np.arange(3)), 3)
+    assert "training the classifier on 3 real images: done in 0 s" in "".join(capsys.readouterr())
 
 
 def test_feature_networks_that_do_not_fit_are_refused(mesh):

@@ -231,7 +231,7 @@ def test_without_gradio_the_program_names_the_extra(monkeypatch):
     for name in ("page", "controls"):
         monkeypatch.delitem(sys.modules, f"sagan_jax.exploring.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(InputError, match=r"needs gradio: pip install 'sagan_jax\[explore\]'"):
+    with pytest.raises(InputError, match=r"needs gradio: \S+ -m pip install -e '\S+\[explore\]'\.$"):
         explore.explore(argparse.Namespace())
 
 

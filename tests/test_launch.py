@@ -73,6 +73,35 @@ def test_local_processes_are_told_of_each_other():
     assert r"--workdir=gs://bucket/a\ run --coordinator=localhost:" in first
 
 
+@pytest.mark.parametrize("script", ["launch/local_multiprocess.sh", "launch/slurm.sbatch", "bench/gpu.sh"])
+@pytest.mark.parametrize("given", ["", ".venv", ".venv and a name"])
+def test_the_python_is_that_of_the_project(programs, tmp_path, script, given):
+    project = tmp_path / "project"
+    copy = project / script
+    copy.parent.mkdir(parents=True)
+    shutil.copy(ROOT / script, copy)
+    answer = f'echo "$0 $*" >> {programs}/calls\n[[ "$*" == -c* ]] && echo 1234'
+    fake(programs, "python3", answer)
+    expected = programs / "python3"
+    if given:
+        expected = project / ".venv" / "bin" / "python"
+        expected.parent.mkdir(parents=True)
+        fake(expected.parent, "python", answer)
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "SAGAN_PYTHON")}
+    if given.endswith("a name"):
+        fake(programs, "mine", answer)
+        expected = programs / "mine"
+        variables |= {"PYTHON": str(expected), "SAGAN_PYTHON": str(expected)}
+    arguments = {"gpu.sh": ["RESULT.json"], "slurm.sbatch": ["--dry-run", *FLAGS]}
+    arguments = arguments.get(copy.name, ["--dry-run", "1", *FLAGS])
+    result = subprocess.run(["bash", script, *arguments], cwd=project, env=variables, capture_output=True, text=True)
+    found = result.stdout + (programs / "calls").read_text()
+    names = [word for word in found.split() if word.endswith(("python", "python3", "mine"))]
+    assert names, result.stderr
+    found = [project / name if "/" in name else shutil.which(name, path=variables["PATH"]) for name in names]
+    assert {os.path.realpath(name) for name in found} == {str(expected)}
+
+
 LOCAL = {
     # what each process does, the status of all, and how many seconds they take at most
     "all end well": (["exit 0", "sleep 0.5"], 0, 5),
@@ -116,7 +145,7 @@ def test_slurm_runs_all_tasks(programs):
     assert result.returncode == 0
     (line,) = result.stdout.splitlines()
     assert line.startswith("srun --kill-on-bad-exit=0 bash -c ")
-    assert line.endswith(r" task python3 -m sagan_jax.main --config=configs/digits.py --workdir=gs://bucket/a\ run ")
+    assert re.search(r" task \S+ -m sagan_jax.main --config=configs/digits.py --workdir=gs://bucket/a\\ run $", line)
     assert not (programs / "calls").read_text()
 
 

@@ -313,7 +313,7 @@ WRONG = {
     "other shape": (changed("g.norm.weight", lambda value: value[:3]), r"norm/scale in .* has the shape \(3,\)"),
     "no generator": (
         lambda arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("g.")],
-        "has no generator as plain PyTorch",
+        "has no generator as the PyTorch peer",
     ),
 }
 

@@ -1,5 +1,6 @@
 """Preparing data sets: every format, the way back, broken files, damage, and what a person is told."""
 
+import dataclasses
 import json
 import os
 import struct
@@ -8,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import tiny_config
+from etils import epath
 from PIL import Image
 
 from sagan_jax import prepare
@@ -17,6 +19,7 @@ from sagan_jax.data.prepared import open_prepared
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.data.source import open_source
 from sagan_jax.errors import InputError
+from sagan_jax.preparation.inspection import remarks
 from sagan_jax.preparation.workers import allowed_skips
 
 SIDE = 24  # of the source images
@@ -259,7 +262,22 @@ def test_classes_with_the_same_images_and_uneven_ones_are_remarked_on(tmp_path, 
     assert "the classes dog and wolf have images in common: 2, such as" in shown
     assert "dog/0.png = " in shown
     assert "classes have 2 to 20 images: consider data.class_sampling=empirical" in shown
-    assert "42 images were smaller than 32 px and were enlarged" in shown
+    assert (
+        "42 of 42 images were smaller than 32 px and were enlarged, which blurs them: consider --resolution=16" in shown
+    )
+
+
+@pytest.mark.parametrize(
+    ("enlarged", "resolution", "advice"),
+    [(31, 128, "consider --resolution=64"), (3, 128, "leaving them out"), (40, 16, "leaving them out"), (0, 128, None)],
+)
+def test_enlarged_images_suggest_a_lower_resolution(prepared, enlarged, resolution, advice):
+    manifest = read_manifest(epath.Path(prepared / "out"))
+    shards = (dataclasses.replace(manifest.shards[0], images=40),)
+    manifest = dataclasses.replace(manifest, enlarged=enlarged, resolution=resolution, shards=shards)
+    found = [remark for remark in remarks(manifest) if "enlarged" in remark]
+    assert bool(found) == bool(advice)
+    assert all(remark.startswith(f"{enlarged} of 40 images") and remark.endswith(advice) for remark in found)
 
 
 def test_a_flipped_byte_is_found_and_named(prepared, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Spectral norm of the layers against numpy's singular value decomposition, and when it moves."""
 
 import flax.linen as nn
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from sagan_jax.models.discriminator import build_discriminator
 from sagan_jax.models.generator import build_generator
-from sagan_jax.models.layers import Conv, Dense, Embedding, LayerConfig
+from sagan_jax.models.layers import CLASS_TABLES, KERNELS, Conv, Dense, Embedding, LayerConfig
 from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.models.spectral_norm import as_matrix, largest_sigma, largest_singular_value
 
@@ -181,6 +182,26 @@ def test_kernels_without_spectral_norm_stay_as_they_are():
         )
         block = "block_8" if network is generator else "block_0"
         np.testing.assert_allclose(exact_sigma(found[block]["conv_0"]["kernel"]), 1, rtol=1e-5)
+
+
+def test_kernels_of_zeros_stay_zeros():
+    """Class tables as well, whose gains are then 1 and biases 0; what is not finite is not hidden."""
+    generator = build_generator(
+        16,
+        num_classes=3,
+        channels=2,
+        attention_resolutions=(8,),
+        config=LayerConfig(spectral_norm=(KERNELS, CLASS_TABLES)),
+    )
+    variables = generator.init(jax.random.key(0), jnp.zeros((1, 8)), jnp.zeros(1, jnp.int32), train=True)
+    found = plain_params(generator, jax.tree.map(jnp.zeros_like, variables["params"]))
+    flat = flax.traverse_util.flatten_dict(found)
+    gains = {path for path in flat if path[-1] == "scale" and path[0] != "norm"}  # the last norm knows no classes
+    assert gains
+    for path, value in flat.items():
+        np.testing.assert_array_equal(value, 1.0 if path in gains else 0.0, err_msg=str(path))
+    broken = plain_params(generator, jax.tree.map(lambda value: jnp.full_like(value, jnp.nan), variables["params"]))
+    assert all(np.isnan(value).all() for value in jax.tree.leaves(broken))
 
 
 def test_exact_singular_values_need_no_iteration():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 
 from sagan_jax.errors import InputError
+from sagan_jax.extras import install_extra
 from sagan_jax.runtime.user_paths import user_path
 
 FILE_FORMATS = (tfds.core.FileFormat.ARRAY_RECORD, tfds.core.FileFormat.TFRECORD)
@@ -50,7 +51,7 @@ def _prepared_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     where = data_dir or tfds.core.constants.DATA_DIR
     remedy = (
         f"prepare it with: python -c \"import tensorflow_datasets as tfds; tfds.builder('{name}', data_dir='{where}',"
-        " file_format='array_record').download_and_prepare()\" (needs pip install -e '.[tfds]')"
+        f" file_format='array_record').download_and_prepare()\" (needs {install_extra('tfds')})"
     )
     if name.startswith("imagenet2012"):
         remedy += (

@@ -18,6 +18,7 @@ from sagan_jax.data.encoded import SAMPLE, Decoded, EncodedImage, decode
 from sagan_jax.data.tfds_builder import open_builder, source_error
 from sagan_jax.data.tfds_features import IMAGE_KEY, LABEL_KEY, check_image, class_names_of
 from sagan_jax.errors import InputError
+from sagan_jax.extras import install_extra
 
 SHUFFLE_BUFFER = 10_000  # encoded images in the buffer of a shuffled stream, per process
 
@@ -177,7 +178,7 @@ def _require_tensorflow(name: str, builder: tfds.core.DatasetBuilder) -> None:
         import tensorflow  # noqa: F401
     except ImportError as error:
         problem = f": {builder.data_dir} has TFRecord files, which need TensorFlow"
-        remedy = "pip install -e '.[tfds]', or prepare them with file_format='array_record'"
+        remedy = f"{install_extra('tfds')}, or prepare them with file_format='array_record'"
         raise source_error(name, problem, remedy) from error
 
 

@@ -16,6 +16,7 @@ from sagan_jax.features.classifier import MAX_IMAGES, Classifier, train_classifi
 from sagan_jax.features.inception_weights import find_weights, inception_params
 from sagan_jax.features.resizing import RESIZES, resized
 from sagan_jax.metrics.inception import SIDE, Inception, normalised
+from sagan_jax.runtime.busy import busy
 from sagan_jax.runtime.storage import sha256_of
 from sagan_jax.runtime.user_paths import local_path
 from sagan_jax.weights.files import read_weights
@@ -138,7 +139,8 @@ def _train_classifier(real: Callable[[int], Images], num_classes: int) -> Extrac
             " use inception2015."
         )
     images, labels = real(MAX_IMAGES)
-    trained = train_classifier(images, labels, num_classes, seed=0)
+    with busy(f"training the classifier on {len(images):,} real images"):
+        trained = train_classifier(images, labels, num_classes, seed=0)
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(trained.variables):
         digest.update(np.asarray(leaf).tobytes())

@@ -140,7 +140,7 @@ LAYOUTS = {
         ignored=TORCH_BOOKKEEPING,
     ),
     "torch-sagan": Layout(
-        source="plain PyTorch with torch.nn.utils.parametrizations.spectral_norm, as the peer of our benchmarks",
+        source="the PyTorch peer of this project's benchmarks, with torch.nn.utils.parametrizations.spectral_norm",
         generator=Network(
             parts=r"body\.(\d+)",
             block=Block("conv1.conv", "conv2.conv", "skip.conv", "norm1", "norm2"),

@@ -64,4 +64,5 @@ def _normalized_layers(network: Generator | Discriminator) -> set[tuple[str, ...
 
 
 def _divided(kernel: jax.Array) -> jax.Array:
-    return kernel / largest_singular_value(as_matrix(kernel))
+    sigma = largest_singular_value(as_matrix(kernel))
+    return kernel / jnp.where(sigma == 0, 1, sigma)  # a kernel of zeros stays one

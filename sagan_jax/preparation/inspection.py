@@ -18,6 +18,8 @@ CLASS_TABLE = "classes.txt"
 ROWS = 50  # classes on one contact sheet
 COLUMNS = 10  # images of each class
 SMALL_TILE = 64  # pixels of an image where there are several sheets
+MANY_ENLARGED = 0.1  # fraction of the images from which on a lower resolution is suggested
+LOWEST = 16  # pixels, of what can be prepared
 IMBALANCE = 10  # ratio of the largest to the smallest class from which on a remark is made
 
 
@@ -52,7 +54,7 @@ def remarks(manifest: Manifest) -> Iterator[str]:
     yield from manifest.notes
     yield from manifest.shared_images
     if manifest.enlarged:
-        yield f"{manifest.enlarged:,} images were smaller than {manifest.resolution} px and were enlarged"
+        yield _remark_on_enlarged(manifest)
     empty = [name for name, count in zip(manifest.class_names, manifest.class_counts, strict=True) if not count]
     if empty:
         yield f"{len(empty):,} of {_classes(manifest)} have no image, such as {empty[0]}"
@@ -62,6 +64,17 @@ def remarks(manifest: Manifest) -> Iterator[str]:
             f"classes have {smallest:,} to {largest:,} images: consider data.class_sampling=empirical, or"
             " data.real_class_sampling=uniform"
         )
+
+
+def _remark_on_enlarged(manifest: Manifest) -> str:
+    found = (
+        f"{manifest.enlarged:,} of {manifest.num_images:,} images were smaller than {manifest.resolution} px and were"
+        " enlarged, which blurs them: "
+    )
+    lower = manifest.resolution // 2
+    if manifest.enlarged >= MANY_ENLARGED * manifest.num_images and lower >= LOWEST:
+        return f"{found}consider --resolution={lower}"
+    return f"{found}consider leaving them out"
 
 
 def save_overview(folder: epath.Path, manifest: Manifest) -> list[epath.Path]:

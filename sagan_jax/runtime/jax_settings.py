@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from sagan_jax.errors import InputError
+from sagan_jax.extras import install_command
 from sagan_jax.runtime.timing import warn
 
 PINNED: dict[str, Any] = {  # by which the same seed gives the same numbers everywhere
@@ -66,15 +67,15 @@ def check_devices() -> None:
         if not wanted:
             raise
         reason = str(error).partition("\n")[0] or "there is no such device, or JAX is installed without it"
-        install = "".join(f"{install_command(name)}, or " for name in EXTRAS if name in wanted)
+        install = "".join(f"{install_jax(name)}, or " for name in EXTRAS if name in wanted)
         raise InputError(
             f"cannot be used ({reason})", field="JAX_PLATFORMS", value=wanted, remedy=f"{install}unset JAX_PLATFORMS"
         ) from error
 
 
-def install_command(platform: str) -> str:
+def install_jax(platform: str) -> str:
     """Returns the command that installs JAX of this version for one of the platforms in `EXTRAS`."""
-    return f"pip install 'jax[{EXTRAS[platform]}]=={jax.__version__}'"
+    return install_command(f"'jax[{EXTRAS[platform]}]=={jax.__version__}'")
 
 
 def hint_at_unused_accelerators() -> None:
@@ -88,5 +89,5 @@ def _hint(record: logging.LogRecord) -> bool:
         return True
     name, platform = ("a TPU", "tpu") if "TPU" in text else ("an NVIDIA GPU", "cuda")
     older = "" if platform == "tpu" else " (jax[cuda12] for a driver before 580)"
-    warn(f"this machine has {name}, which is not used: {install_command(platform)}{older}")
+    warn(f"this machine has {name}, which is not used: {install_jax(platform)}{older}")
     return False

@@ -8,6 +8,7 @@ from pathlib import Path
 from etils import epath
 
 from sagan_jax.errors import InputError
+from sagan_jax.extras import install_extra
 from sagan_jax.runtime.storage import is_remote
 
 BUCKET, STORAGE = "gs://", ("storage.googleapis.com", 443)
@@ -49,7 +50,7 @@ def local_path(given: epath.PathLike) -> Path:
 def _check_reachable(text: str) -> None:
     """Raises InputError where no request can succeed: a library would try for minutes, and print each failure."""
     if not (importlib.util.find_spec("gcsfs") or importlib.util.find_spec("tensorflow")):
-        raise InputError(f"{text} is in a bucket, which needs gcsfs: pip install gcsfs.")
+        raise InputError(f"{text} is in a bucket, which needs gcsfs: {install_extra('gcs')}.")
     if any(os.environ.get(name) for name in ELSEWHERE):
         return
     try:

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from sagan_jax.errors import InputError
+from sagan_jax.extras import install_extra
 from sagan_jax.weights.torch_files import TorchFileError, read_torch_file
 
 INDEX = ".index"  # of a TensorFlow checkpoint, which is named without it
@@ -120,7 +121,7 @@ def _read_tensorflow_checkpoint(prefix: str) -> dict[str, np.ndarray]:
         import tensorflow as tf
     except ImportError as error:
         raise InputError(
-            f"{prefix} is a TensorFlow checkpoint: pip install tensorflow-cpu, or bring its variables into an .npz with"
+            f"{prefix} is a TensorFlow checkpoint: {install_extra('tfds')}, or bring its variables into an .npz with"
             " the same names."
         ) from error
     reader = tf.train.load_checkpoint(prefix)
