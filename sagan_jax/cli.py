@@ -216,11 +216,14 @@ def _folders_of_writers() -> tuple[str, ...]:
 
 
 def show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Prints an exception that could not be raised, unless it is TensorStore's about a save that was given up.
+    """Prints an exception that could not be raised, unless it is of a signal, or TensorStore's about a dropped save.
 
-    TensorStore's threads then find Orbax's event loop closed. They call asyncio from native code: no other Python code
-    is in the traceback.
+    A signal that comes while the garbage collector runs raises into its callbacks, which raise nothing; a run looks at
+    its request to stop again after each call. TensorStore's threads find Orbax's event loop closed after a save that
+    was given up. They call asyncio from native code: no other Python code is in the traceback.
     """
+    if isinstance(unraisable.exc_value, StoppedError | KeyboardInterrupt):
+        return
     begin = unraisable.exc_traceback
     called_by_native_code = begin is not None and begin.tb_frame.f_globals.get("__name__") == "asyncio.base_events"
     if not (called_by_native_code and str(unraisable.exc_value) == "Event loop is closed"):

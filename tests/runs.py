@@ -128,4 +128,6 @@ def assert_same_numbers(found, expected, steps):
         {row["step"]: {k: v for k, v in row.items() if k not in timings} for row in read_metrics(workdir)}
         for workdir in (found, expected)
     ]
+    differing = {step: (values[0].get(step), row) for step, row in values[1].items() if values[0].get(step) != row}
+    assert not differing
     assert values[0] == values[1]
