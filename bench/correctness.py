@@ -139,8 +139,9 @@ def first_gradients(network: NetworkState) -> Arrays:
 def disagreements(found: Arrays, expected: Arrays, dtype: str) -> dict[str, str]:
     """Returns which arrays are not those expected of a dtype, and how.
 
-    An array passes by its direction and length. The sums of some all but cancel, as those of a bias before a batch norm
-    and of a gate: for these the error is small beside the gradient of the kernel that is made of the same terms.
+    An array passes by its direction and length. The sums of some all but cancel, as those of a bias before a batch norm,
+    of a gate, and of queries and keys where attention is almost even: for these the error is small beside the gradient
+    of the kernel that is made of the same terms.
     """
     least_cosine, most_difference, most_error = GRADIENT_BOUNDS[dtype]
     wrong = {}
@@ -148,6 +149,8 @@ def disagreements(found: Arrays, expected: Arrays, dtype: str) -> dict[str, str]
         norms = np.linalg.norm(found[path]), np.linalg.norm(right)
         cosine, ratio = np.sum(found[path] * right) / (norms[0] * norms[1]), norms[0] / norms[1]
         kernel = {"bias": (*path[:-1], "kernel"), "gamma": (*path[:-1], "output", "kernel")}.get(path[-1])
+        if path[-2:] in (("query", "kernel"), ("key", "kernel")):
+            kernel = (*path[:-2], "value", "kernel")
         scale = np.linalg.norm(expected[kernel]) if kernel in expected else 0
         close = cosine >= least_cosine and abs(ratio - 1) <= most_difference
         if not close and not np.linalg.norm(found[path] - right) <= most_error * scale:
