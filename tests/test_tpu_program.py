@@ -204,7 +204,8 @@ def test_a_tpu_slice_exchanges_gradients_and_moments_only(tiny_program, tiny_tra
         or (path[-2:] == ("conv_1", "kernel") and path[0] == "D" and path[1] != "block_2")
     )
     # Moments are those of the images for the discriminator, of the generator's own, and the gradients of these; as many
-    # numbers again are the means before the two of them. The first norm's are added up over its 4x4 positions only after they have travelled, but for the gradients.
+    # numbers again are the means before the first two. The first norm's are added up over its 4x4 positions only after
+    # they have travelled, but for the gradients.
     first = generator["block_8", "norm_0", "scale"].shape[-1]
     most = sum(size.values()) + 7 / 9 * joined + 4 * sum(x.size for x in moments.values()) + 2 * 2 * 15 * first
     assert 0.99 * most < exchanged <= most
