@@ -139,9 +139,9 @@ def first_gradients(network: NetworkState) -> Arrays:
 def disagreements(found: Arrays, expected: Arrays, dtype: str) -> dict[str, str]:
     """Returns which arrays are not those expected of a dtype, and how.
 
-    An array passes by its direction and length. The sums of some all but cancel, as those of a bias before a batch norm,
-    of a gate, and of queries and keys where attention is almost even: for these the error is small beside the gradient
-    of the kernel that is made of the same terms.
+    An array passes by its direction and length. The sums of some all but cancel: that of a bias before a batch norm, of
+    a gate, of queries and keys where attention is almost even. For these the error is small beside the gradient of the
+    kernel that is made of the same terms.
     """
     least_cosine, most_difference, most_error = GRADIENT_BOUNDS[dtype]
     wrong = {}
