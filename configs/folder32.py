@@ -9,18 +9,11 @@ Expected time and result: not yet measured.
 
 from ml_collections import ConfigDict
 
-from sagan_jax.config import default_config
+from sagan_jax.config import load_config
 
 
 def get_config() -> ConfigDict:
-    config = default_config()
-    config.data.update(source="prepared:data/mine32", resolution=32, flip=True)
-    config.model.update(num_classes=-1, init="orthogonal")
-    config.model.generator.update(channels=32, multipliers=(2, 2, 1, 1), attention=(16,))
-    config.model.discriminator.update(channels=32, multipliers=(1, 2, 2, 2), attention=(16,), final_resolution=8)
-    config.train.update(steps=4000, batch_size=32, ema_start_step=200)
-    config.optimizer.generator.learning_rate = 4e-4
-    config.optimizer.discriminator.learning_rate = 1.6e-3
-    config.log.pictures_every_steps = 1000
-    config.checkpoint.update(every_steps=1000, keep_every_steps=1000)
+    config = load_config("cifar10_small")
+    config.data.source = "prepared:data/mine32"
+    config.model.num_classes = -1  # as many as there are
     return config

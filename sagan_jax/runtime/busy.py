@@ -1,6 +1,7 @@
 """Says what a program is busy with while that takes long, such as a compilation, of which nothing else is seen."""
 
 import contextlib
+import functools
 import sys
 import threading
 import time
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 
 import tqdm
 
+from sagan_jax.runtime.background import in_background
 from sagan_jax.runtime.timing import info
 
 SILENT = 2.0  # seconds after which something is said
@@ -20,15 +22,10 @@ def busy(doing: str) -> Iterator[None]:
 
     At the end it says how long it took, if anything was said before.
     """
-    start, ended = time.monotonic(), threading.Event()
+    start = time.monotonic()
     show = _count_in_place if sys.stderr.isatty() else _print_lines
-    thread = threading.Thread(target=show, args=(doing, start, ended), name="busy", daemon=True)
-    thread.start()
-    try:
+    with in_background(functools.partial(show, doing, start), name="busy"):
         yield
-    finally:
-        ended.set()
-        thread.join()
     seconds = time.monotonic() - start
     if seconds > SILENT:
         info(f"{doing}: done in {seconds:.0f} s")

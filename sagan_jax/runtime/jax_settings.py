@@ -25,22 +25,20 @@ RECORDED = (*PINNED, "jax_default_matmul_precision")  # a person may choose the 
 
 def pin_settings() -> None:
     """Gives the settings in `PINNED` their values, for a whole program; says so where the environment has others."""
-    for name, value in PINNED.items():
-        if name in jax.config.values and _setting(name) != value:
-            warn(f"{name.upper()}={os.environ.get(name.upper(), '')} has no effect here: it would change the results")
-            jax.config.update(name, value)
+    for name, value in _changed().items():
+        warn(f"{name.upper()}={os.environ.get(name.upper(), '')} has no effect here: it would change the results")
+        jax.config.update(name, value)
 
 
 def check_settings_of_jax() -> None:
     """Raises InputError where a Python program has set one of `PINNED` to something else."""
-    for name, value in PINNED.items():
-        if name in jax.config.values and _setting(name) != value:
-            raise InputError(
-                "changes the results",
-                field=f"jax.config.{name}",
-                value=_setting(name),
-                remedy=f"set it to {value!r}, or unset {name.upper()} in the environment",
-            )
+    for name, value in _changed().items():
+        raise InputError(
+            "changes the results",
+            field=f"jax.config.{name}",
+            value=_setting(name),
+            remedy=f"set it to {value!r}, or unset {name.upper()} in the environment",
+        )
 
 
 def recorded_settings() -> dict[str, Any]:
@@ -51,6 +49,11 @@ def recorded_settings() -> dict[str, Any]:
 def usual_settings() -> dict[str, Any]:
     """Returns those that a run had whose version did not record them."""
     return PINNED | {"jax_default_matmul_precision": None}
+
+
+def _changed() -> dict[str, Any]:
+    """Returns those of `PINNED` that this version of JAX has, and that have another value."""
+    return {name: value for name, value in PINNED.items() if name in jax.config.values and _setting(name) != value}
 
 
 def _setting(name: str) -> Any:

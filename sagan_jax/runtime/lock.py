@@ -16,6 +16,7 @@ from typing import TypedDict
 from etils import epath
 
 from sagan_jax.errors import BAD_INPUT, InputError
+from sagan_jax.runtime.background import in_background
 from sagan_jax.runtime.documents import Name, read_document
 from sagan_jax.runtime.storage import describe_error, is_remote
 from sagan_jax.runtime.timing import warn
@@ -74,7 +75,7 @@ def _file_lock(path: Path) -> Iterator[None]:
 def _heartbeat_lock(path: epath.Path) -> Iterator[None]:
     """Compares no clocks: a run that finds a file waits to see whether it changes."""
     _wait_for_heartbeat(path)
-    run, ended = uuid.uuid4().hex, threading.Event()
+    run = uuid.uuid4().hex
 
     def beat() -> None:
         path.write_text(json.dumps({"owner": _own_name(), "run": run, "beat": uuid.uuid4().hex}))
@@ -82,7 +83,7 @@ def _heartbeat_lock(path: epath.Path) -> Iterator[None]:
     def is_own() -> bool:
         return not path.exists() or _read(path)["run"] == run
 
-    def beat_until_ended() -> None:
+    def beat_until(ended: threading.Event) -> None:
         while not ended.wait(HEARTBEAT):
             try:
                 if is_own():
@@ -97,13 +98,10 @@ def _heartbeat_lock(path: epath.Path) -> Iterator[None]:
     time.sleep(SETTLED_AFTER)
     if not is_own():
         raise _in_use(path, _owner(path))
-    thread = threading.Thread(target=beat_until_ended, name="lock", daemon=True)
-    thread.start()
     try:
-        yield
+        with in_background(beat_until, name="lock"):
+            yield
     finally:
-        ended.set()
-        thread.join()
         with contextlib.suppress(Exception):  # a file that stays is stale soon
             if is_own():
                 path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.extras import install_extra
 from sagan_jax.runtime.storage import is_remote
 
-BUCKET, STORAGE = "gs://", ("storage.googleapis.com", 443)
+STORAGE = ("storage.googleapis.com", 443)
 ELSEWHERE = ("STORAGE_EMULATOR_HOST", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")  # not asked directly then
 
 

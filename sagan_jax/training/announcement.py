@@ -10,6 +10,7 @@ from clu import parameter_overview
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from sagan_jax.config import default_config
 from sagan_jax.data.overview import class_overview
 from sagan_jax.data.remarks import remarks_of
 from sagan_jax.data.source import ImageSource, ImageStream
@@ -72,12 +73,9 @@ def remarks(config: ConfigDict, source: ImageSource | ImageStream) -> Iterator[s
 
 def _tfds_flags(config: ConfigDict) -> list[str]:
     """Returns the flags of `prepare` for fields that do not have their default."""
-    fields = {"data_dir": "", "image_key": "image", "label_key": "label"}
-    return [
-        f"--{field.replace('_', '-')}={config.data[field]}"
-        for field, usual in fields.items()
-        if config.data[field] != usual
-    ]
+    given, usual = config.data, default_config().data
+    fields = (field for field in ("data_dir", "image_key", "label_key") if given[field] != usual[field])
+    return [f"--{field.replace('_', '-')}={given[field]}" for field in fields]
 
 
 def _decoding_speed(source: ImageSource | ImageStream) -> str:

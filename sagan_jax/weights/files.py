@@ -15,7 +15,6 @@ from sagan_jax.weights.torch_files import TorchFileError, read_torch_file
 
 INDEX = ".index"  # of a TensorFlow checkpoint, which is named without it
 KINDS = "an .npz, a .safetensors, or what torch.save wrote (.pth, .pt, .th, .bin, .tar, .ckpt, .pkl)"
-TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # with these bytes files from before torch 1.6 begin
 PICKLE = b"\x80"
 MOST_GROWTH, ALWAYS_ALLOWED = 100, 1 << 30  # of compressed arrays: times their size in the file, or bytes
 
