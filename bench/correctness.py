@@ -34,7 +34,7 @@ NETWORKS = ("generator", "discriminator")
 BOUNDS = {"float32": 1e-3, "bfloat16": 3e-2}
 # Smallest cosine, largest difference of norms, and largest error by that of the kernel beside it. A rounding to
 # bfloat16 is off by up to 4e-3, and a gradient passes some 40 of them.
-GRADIENT_BOUNDS = {"float32": (0.9999, 1e-2, 1e-3), "bfloat16": (0.98, 0.05, 0.01)}
+GRADIENT_BOUNDS = {"float32": (0.9999, 1e-2, 1e-3), "bfloat16": (0.98, 0.05, 0.02)}
 # Not the hinge: at its margin rounding decides whether an image counts. Nor a difference of real and generated images,
 # most of which cancels.
 LOSS = AdversarialLoss(lambda real, fake: jnp.mean(real) + jnp.mean(fake), lambda fake, real: -jnp.mean(fake))
