@@ -5,54 +5,61 @@ VENV ?= .venv
 EXTRAS ?=
 WORKDIR ?= runs/digits
 
-comma := ,
-# One stamp for each choice of extras: what was installed without one is completed.
-INSTALLED := $(VENV)/installed$(if $(EXTRAS),-$(subst $(comma),-,$(EXTRAS)))
+# What a command needs is installed when it is first called: the core for training, an extra for what wants one.
+CORE := $(VENV)/installed$(addprefix -,$(EXTRAS))
+DEV := $(VENV)/installed-dev
+# uv installs several times faster.
+INSTALL := $(if $(shell command -v uv),uv pip install --python $(VENV)/bin/python,$(VENV)/bin/python -m pip install) -q
 
 .PHONY: train demo-report explore test test-fast test-slow lint libtpu clean
 .DEFAULT_GOAL := train
 
-train: $(INSTALLED)
+train: $(CORE)
 	$(VENV)/bin/python -m sagan_jax.main --config=configs/digits.py --workdir=$(WORKDIR)
 
 # The page of a run, by default of the digits.
-demo-report: $(INSTALLED)
+demo-report: $(CORE)
 	@test -d $(WORKDIR) || $(MAKE) train
 	$(VENV)/bin/python -m sagan_jax.report --workdir=$(WORKDIR)
 
 # The page that shows what a run's networks attend to; without a run, those of the model in the package.
-explore: $(INSTALLED)
-	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[explore]'
+explore: $(VENV)/installed-explore
 	$(VENV)/bin/python -m sagan_jax.explore $(if $(wildcard $(WORKDIR)),--workdir=$(WORKDIR))
 
 test: test-fast test-slow
 
-test-fast: $(INSTALLED)
+test-fast: $(DEV)
 	$(VENV)/bin/python -m pytest -n auto --dist=loadfile
 
-test-slow: $(INSTALLED)
+test-slow: $(DEV)
 	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/test_tpu_program.py skips what needs it" >&2
 	$(VENV)/bin/python -m pytest -m slow -n 2 --dist=loadfile
 
-lint: $(INSTALLED)
+lint: $(DEV)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# The stamp is newer than what it was made from, so a second call installs nothing.
-$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "sagan_jax needs Python 3.11 or newer, but $(PYTHON) is older: run make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[tfds,dev$(if $(EXTRAS),$(comma)$(EXTRAS))]'
+
+# The stamps are newer than what they were made from, so a second call installs nothing.
+$(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/installed-%: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
+	$(INSTALL) -c constraints.txt -e '.[$*]'
 	touch $@
 
 # The TPU's compiler, for bench/tpu_aot.py and its tests, in a folder of its own: among the other packages it would have
 # every program of JAX look for a TPU at its start and complain that there is none.
 libtpu: $(VENV)/libtpu/installed
 
-$(VENV)/libtpu/installed: $(INSTALLED)
-	$(VENV)/bin/python -m pip install -q -c constraints.txt --no-deps --upgrade --target $(VENV)/libtpu libtpu
+$(VENV)/libtpu/installed: $(DEV)
+	$(INSTALL) -c constraints.txt --no-deps --upgrade --target $(VENV)/libtpu libtpu
 	touch $@
 
 clean:

@@ -3,26 +3,41 @@
 import contextlib
 import dataclasses
 import os
+import signal
 import socket
 from pathlib import Path
-
-import jax
-import numpy as np
-import pytest
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"  # real images and weights; tests that want them skip where they are missing
 
-# On a busy machine eight devices of two cores may meet late; by default XLA gives up, and ends the process, after 40 s.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_collective_call_terminate_timeout_seconds=300"
-jax.config.update("jax_platforms", "cpu")
+# Programs inherit what is ignored, as in the background or under nohup, but no handlers.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+
+# Read by JAX when it is imported, here and in the programs that tests start.
+os.environ |= {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    # Compiled in a fifth of the time.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+    "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")
+    + " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    # On a busy machine eight devices of two cores may meet late; XLA would give up, and end the process, after 40 s.
+    + " --xla_cpu_collective_call_terminate_timeout_seconds=3000",
+}
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_compilation_cache_dir", str(ROOT / ".jax_cache"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 from sagan_jax.config import load_config  # noqa: E402
 from sagan_jax.data.digits import Digits  # noqa: E402
 from sagan_jax.data.pipeline import Pipeline  # noqa: E402
+from sagan_jax.features import classifier, extractor  # noqa: E402
 from sagan_jax.runtime.randomness import stream_key  # noqa: E402
 from sagan_jax.runtime.sharding import batch_sharding, make_mesh, put_global, state_shardings, to_global  # noqa: E402
 from sagan_jax.training.creation import fresh_state  # noqa: E402
@@ -75,12 +90,22 @@ class Trainer:
         return state, metrics
 
 
-@pytest.fixture(scope="module")
-def hasty_compilation():
-    """For many programs that run a few times: compiled in half the time, and slower to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+@pytest.fixture(scope="session", autouse=True)
+def one_classifier():
+    """The feature network `classifier` is trained once for the same images, and optimised: it takes 400 steps."""
+    trained = {}
+
+    def train_once(images, labels, num_classes, seed):
+        key = (images.tobytes(), labels.tobytes(), num_classes, seed)
+        if key not in trained:
+            jax.config.update("jax_disable_most_optimizations", False)
+            trained[key] = classifier.train_classifier(images, labels, num_classes, seed)
+            jax.config.update("jax_disable_most_optimizations", True)
+        return trained[key]
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(extractor, "train_classifier", train_once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,6 @@ from sagan_jax.training.creation import abstract_state
 from sagan_jax.training.dispatch import call_lengths, compile_steps
 from sagan_jax.training.step_config import build_step_config
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 @pytest.mark.parametrize(
     ("first", "last", "most", "intervals", "expected"),

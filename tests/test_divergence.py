@@ -14,8 +14,6 @@ from sagan_jax.training import ranges
 from sagan_jax.training.divergence import Rollbacks
 from sagan_jax.training.loop import prepare, train, train_and_evaluate
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 def broken(state, network):
     params = getattr(state, network).params

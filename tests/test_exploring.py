@@ -28,8 +28,6 @@ from sagan_jax.sampling.numbers import signed
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 @pytest.fixture(scope="module")
 def stage(tiny_run):

@@ -28,8 +28,6 @@ from sagan_jax.training.loop import prepare, train_and_evaluate
 from sagan_jax.training.reports import Reports
 from sagan_jax.training.trained import open_trained
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 def largest_file(checkpoint):
     return max((file for file in (checkpoint / "default").rglob("*") if file.is_file()), key=lambda f: f.stat().st_size)

@@ -2,12 +2,10 @@
 
 import re
 
-import pytest
 from conftest import ROOT
 
 import sagan_jax
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
 TEXT = (ROOT / "docs" / "library.md").read_text()
 
 

@@ -27,8 +27,6 @@ from sagan_jax.training.creation import fresh_state
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.step_config import build_step_config
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 @pytest.fixture(scope="module")
 def run(tiny_run):

@@ -14,8 +14,6 @@ from sagan_jax.runtime import lock
 from sagan_jax.runtime.workdir_access import open_workdir
 from sagan_jax.training.loop import prepare
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 @pytest.fixture
 def bucket_folder(tmp_path, monkeypatch):

@@ -23,7 +23,6 @@ from sagan_jax.training.step_config import build_step_config
 SUMS = ("reduce_sum", "cumsum", "reduce_window_sum", "scatter-add", "psum")
 
 
-@pytest.mark.usefixtures("hasty_compilation")
 def test_the_gradient_of_each_array_is_that_of_float32():
     """In both networks, of 64 images of 16 px; attention's gate is open."""
 

@@ -19,8 +19,6 @@ from sagan_jax.runtime.writer import RunWriter, open_writer
 from sagan_jax.training import run as run_module
 from sagan_jax.training.loop import train_and_evaluate
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 class OutOfReachError(Exception):
     """A bucket's own kind, which is no OSError."""

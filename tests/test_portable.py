@@ -26,8 +26,6 @@ from sagan_jax.sampling.card import card_from_json, card_to_json
 from sagan_jax.training.evaluation import evaluation_file
 from sagan_jax.training.trained import open_trained
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 @pytest.fixture(scope="module")
 def portable(tiny_run, tmp_path_factory):

@@ -25,7 +25,7 @@ from sagan_jax.training.state import create_state
 from sagan_jax.training.step import train_step
 from sagan_jax.training.step_config import build_step_config
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation", "float64")
+pytestmark = pytest.mark.usefixtures("float64")
 
 STEPS, UPDATES, BATCH, CLASSES = 10, 2, 4, 3
 TOLERANCE = 1e-7

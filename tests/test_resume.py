@@ -16,8 +16,6 @@ from sagan_jax.training.continuation import initial_state
 from sagan_jax.training.loop import prepare, train_and_evaluate
 from sagan_jax.training.step_config import build_step_config
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 def config_for(steps, batch_size=16):
     config = tiny_config()

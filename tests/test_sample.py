@@ -31,8 +31,6 @@ from sagan_jax.sampling.sampler import Latents
 from sagan_jax.training.loop import train_and_evaluate
 from sagan_jax.training.trained import open_trained
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 def made(workdir, folder, *flags):
     assert sample.main([f"--workdir={workdir}", f"--out={folder}", *flags]) == 0

@@ -15,7 +15,6 @@ from sagan_jax.errors import InputError
 from sagan_jax.models.layers import Conv, Dense, LayerConfig
 from sagan_jax.training.losses import LOSSES
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
 SIZE = {"channels": 2, "num_classes": 10, "attention_resolutions": (8,)}
 
 

@@ -15,8 +15,6 @@ from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.sampling.sampler import Sampler
 from sagan_jax.training.networks import NORMALIZED
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 @functools.cache
 def trained(variant):

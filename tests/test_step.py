@@ -10,8 +10,6 @@ from conftest import Trainer, tiny_config
 
 from sagan_jax.training.dispatch import compile_steps
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
-
 
 @pytest.fixture(scope="module")
 def accumulating_trainer():

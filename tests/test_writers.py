@@ -13,7 +13,6 @@ from sagan_jax.runtime.workdir import image_file, read_metrics
 from sagan_jax.runtime.writer import MetricWriter, open_writer
 from sagan_jax.training.loop import train_and_evaluate
 
-pytestmark = pytest.mark.usefixtures("hasty_compilation")
 PICTURE = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
 
 

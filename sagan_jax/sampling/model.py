@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,7 +16,9 @@ from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.runtime.image_counter import ImageCounter
+from sagan_jax.runtime.programs import kept
 from sagan_jax.runtime.randomness import stream_key
+from sagan_jax.runtime.sharding import replicated
 from sagan_jax.sampling.attention import AttentionMaps, attention_of
 from sagan_jax.sampling.card import Card, Classes
 from sagan_jax.sampling.sampler import Latents, Sampler, Tree, sown_weights
@@ -200,6 +202,12 @@ def discriminate(
 
 
 _discriminate = jax.jit(discriminate, static_argnums=0)
+
+
+@kept
+def compile_discrimination(mesh: Mesh) -> Callable[..., tuple[jax.Array, Tree]]:
+    """Returns `discriminate` as a program whose results are on every device of a mesh."""
+    return jax.jit(discriminate, static_argnums=0, out_shardings=replicated(mesh))
 
 
 def _whole(name: str, value: Any, least: int, most: int) -> int:

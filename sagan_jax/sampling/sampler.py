@@ -3,8 +3,8 @@
 import functools
 import math
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,12 @@ from jax.sharding import Mesh
 
 from sagan_jax.data.batch import to_uint8
 from sagan_jax.models.attention import COLLECTION as ATTENTION_MAPS
+from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.models.plain import plain_network, plain_params
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
+from sagan_jax.runtime.programs import kept
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import image_sharding, put_global, replicated, shard_batch
 
@@ -82,11 +84,8 @@ class Sampler:
         self.call_size = call_size or batch_size
         self.standing_batches = standing_batches
         self.mesh = mesh
-        sharded, whole = image_sharding(mesh), replicated(mesh)
-        self._normalize = jax.jit(functools.partial(plain_params, generator), out_shardings=whole)
-        self._moments = jax.jit(self._random_batch_moments, out_shardings=whole)
-        self._images = jax.jit(self._apply, in_shardings=(whole, sharded, sharded), out_shardings=whole)
-        self._maps = jax.jit(self._apply_with_maps, in_shardings=(whole, sharded, sharded), out_shardings=whole)
+        self._compiled = compile_generator(generator, mesh)
+        self._moments = compile_moments(self.generator, prior, mesh, batch_size)
 
     def freeze(self, params: Tree, seed: int) -> Tree:
         """Returns the plain generator's variables for sampling: exact singular values and standing statistics.
@@ -97,7 +96,7 @@ class Sampler:
         """
         keys = jax.random.split(stream_key(seed, "standing statistics"), self.standing_batches)
         with _one_at_a_time:
-            variables = {"params": self._normalize(params)}
+            variables = {"params": self._compiled.normalize(params)}
             moments = [jax.block_until_ready(self._moments(variables, key)) for key in keys]
             return variables | {"batch_stats": standing_statistics(moments)}
 
@@ -126,7 +125,7 @@ class Sampler:
         for start in range(0, len(labels), block):
             drawn, of_these = latents[start : start + block], labels[start : start + block]
             for part in self.calls(len(of_these)):
-                yield self._padded(self._images, variables, drawn[part], of_these[part], self.call_size)
+                yield self._padded(self._compiled.images, variables, drawn[part], of_these[part], self.call_size)
 
     def images(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Returns images [N, H, W, 3] uint8 of latents [N, Z] and labels [N]; any N."""
@@ -135,7 +134,7 @@ class Sampler:
     def attention(self, variables: Tree, latents: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Tree]:
         """Returns images [N, H, W, 3] uint8 and each layer's attention weights [N, L, M] by its name, in one call."""
         size = -(-len(labels) // self.mesh.devices.size) * self.mesh.devices.size
-        return self._padded(self._maps, variables, latents, labels, size)
+        return self._padded(self._compiled.images_and_maps, variables, latents, labels, size)
 
     def _padded(self, function: Any, variables: Tree, latents: np.ndarray, labels: np.ndarray, size: int) -> Any:
         """Calls with exactly `size` rows, the given ones and then repeats of them; returns those of the given ones."""
@@ -145,19 +144,59 @@ class Sampler:
             outputs = jax.device_get(function(variables, *inputs))
         return jax.tree.map(lambda x: x[: len(labels)], outputs)
 
-    def _apply(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> jax.Array:
-        images: Any = self.generator.apply(variables, latents, labels, train=False)
+
+class CompiledGenerator(NamedTuple):
+    """The programs of a generator.
+
+    Attributes:
+      normalize: `plain_params`.
+      images: (variables, latents [B, Z], labels [B]) -> images [B, H, W, 3] uint8.
+      images_and_maps: likewise -> images, and each layer's attention weights [B, L, M].
+    """
+
+    normalize: Callable[[Tree], Tree]
+    images: Callable[[Tree, jax.Array, jax.Array], jax.Array]
+    images_and_maps: Callable[[Tree, jax.Array, jax.Array], tuple[jax.Array, Tree]]
+
+
+@kept
+def compile_generator(generator: Generator, mesh: Mesh) -> CompiledGenerator:
+    """Returns a generator's programs over a mesh, with images sharded over the devices."""
+    plain, sharded, whole = plain_network(generator), image_sharding(mesh), replicated(mesh)
+
+    def images(variables: Tree, latents: jax.Array, labels: jax.Array) -> jax.Array:
+        images: Any = plain.apply(variables, latents, labels, train=False)
         return to_uint8(images)
 
-    def _apply_with_maps(self, variables: Tree, latents: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
-        images, sown = self.generator.apply(variables, latents, labels, train=False, mutable=[ATTENTION_MAPS])
+    def images_and_maps(variables: Tree, latents: jax.Array, labels: jax.Array) -> tuple[jax.Array, Tree]:
+        images, sown = plain.apply(variables, latents, labels, train=False, mutable=[ATTENTION_MAPS])
         return to_uint8(images), sown_weights(sown)
 
-    def _random_batch_moments(self, variables: Tree, key: jax.Array) -> Tree:
-        latents, labels = self.prior.draw(self.batch_size, key)
-        if self.batch_size % self.mesh.devices.size == 0:  # a run may be opened on more devices than it had
-            latents, labels = shard_batch(self.mesh, (latents, labels))
-        return batch_moments(self.generator, variables, latents, labels)
+    places: Any = {"in_shardings": (whole, sharded, sharded), "out_shardings": whole}
+    return CompiledGenerator(
+        compile_normalization(generator, mesh), jax.jit(images, **places), jax.jit(images_and_maps, **places)
+    )
+
+
+@kept
+def compile_normalization(network: Generator | Discriminator, mesh: Mesh) -> Callable[[Tree], Tree]:
+    """Returns `plain_params` of a network as a program over a mesh."""
+    return jax.jit(functools.partial(plain_params, network), out_shardings=replicated(mesh))
+
+
+@kept
+def compile_moments(
+    generator: Generator, prior: LatentPrior, mesh: Mesh, batch_size: int
+) -> Callable[[Tree, jax.Array], Tree]:
+    """Returns the program (variables, key) -> `batch_moments` of a plain generator for a batch drawn from the prior."""
+
+    def moments(variables: Tree, key: jax.Array) -> Tree:
+        latents, labels = prior.draw(batch_size, key)
+        if batch_size % mesh.devices.size == 0:  # a run may be opened on more devices than it had
+            latents, labels = shard_batch(mesh, (latents, labels))
+        return batch_moments(generator, variables, latents, labels)
+
+    return jax.jit(moments, out_shardings=replicated(mesh))
 
 
 def sown_weights(sown: Tree) -> dict[str, jax.Array]:

@@ -17,8 +17,11 @@ from sagan_jax.errors import InputError
 Augment = Callable[[jax.Array, jax.Array], jax.Array]  # images [B, H, W, 3], keys [B] -> images alike
 
 
+@functools.cache
 def augmentation(policy: str) -> Augment:
     """Returns the changes of a policy such as "color,translation", in this order; each image draws from its own key.
+
+    The same function for the same policy, so that a step is compiled once for it.
 
     Raises:
       InputError: a name is unknown.

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from sagan_jax.data.batch import Batch
 from sagan_jax.data.residency import real_batch
 from sagan_jax.runtime.busy import busy
+from sagan_jax.runtime.programs import kept
 from sagan_jax.runtime.sharding import batch_sharding, replicate, replicated, shard_batch
 from sagan_jax.training.creation import abstract_state
 from sagan_jax.training.state import TrainState
@@ -22,6 +23,7 @@ from sagan_jax.training.update import loop
 StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], tuple[TrainState, Metrics]]
 
 
+@kept
 def compile_steps(step_config: TrainStepConfig, mesh: Mesh, resolution: int) -> StepsFunction:
     """Compiles `train_step` over the mesh, once for each of some inputs: state donated, batches sharded.
 

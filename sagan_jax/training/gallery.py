@@ -1,7 +1,5 @@
 """What one sees while a network learns: a sheet of samples, and what points of some of them attend to."""
 
-import functools
-
 import jax
 import numpy as np
 from etils import epath
@@ -10,7 +8,7 @@ from ml_collections import ConfigDict
 from sagan_jax.data.overview import class_examples, look_at
 from sagan_jax.data.source import ImageSource, ImageStream
 from sagan_jax.models.discriminator import Discriminator
-from sagan_jax.models.plain import plain_network, plain_params
+from sagan_jax.models.plain import plain_network
 from sagan_jax.runtime.pictures import sample_sheet
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.sharding import put_global, replicated
@@ -18,8 +16,8 @@ from sagan_jax.runtime.workdir import ATTENTION, REAL, SAMPLES, image_file
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.attention import AttentionMaps, attention_of, mean_distance, mean_entropy
 from sagan_jax.sampling.attention_picture import attention_picture
-from sagan_jax.sampling.model import discriminate
-from sagan_jax.sampling.sampler import Sampler
+from sagan_jax.sampling.model import compile_discrimination
+from sagan_jax.sampling.sampler import Sampler, compile_normalization
 from sagan_jax.training.state import TrainState, Tree
 
 ATTENTION_IMAGES = 4
@@ -65,8 +63,8 @@ class Gallery:
         self._row_labels = row_labels
         self._discriminator = plain_network(discriminator)
         self._whole = replicated(sampler.mesh)
-        self._normalize = jax.jit(functools.partial(plain_params, discriminator), out_shardings=self._whole)
-        self._discriminate = jax.jit(discriminate, static_argnums=0, out_shardings=self._whole)
+        self._normalize = compile_normalization(discriminator, sampler.mesh)
+        self._discriminate = compile_discrimination(sampler.mesh)
 
     def draw_real(self) -> epath.Path | None:
         """Writes a sheet of real images with the rows of the sample sheets; None if the labels are not known."""

@@ -3,10 +3,11 @@
 Reference: Heusel et al. 2017 (arXiv:1706.08500) for the two time scales.
 """
 
+import functools
 from typing import NamedTuple
 
 import optax
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from sagan_jax.errors import InputError
 
@@ -66,5 +67,12 @@ def build_optimizers(config: ConfigDict) -> Optimizers:
 
 
 def _adam(config: ConfigDict, total_updates: int, network: str) -> optax.GradientTransformation:
+    total_updates = 0 if config.schedule == "constant" else total_updates
+    return _adam_of(FrozenConfigDict(config), total_updates, network)
+
+
+@functools.cache
+def _adam_of(config: FrozenConfigDict, total_updates: int, network: str) -> optax.GradientTransformation:
+    """Returns the same optimiser for the same settings, so that a step is compiled once for them."""
     schedule = learning_rate_schedule(config, total_updates, network)
     return optax.adam(schedule, b1=config.beta1, b2=config.beta2, eps=config.epsilon)
