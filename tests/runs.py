@@ -9,6 +9,7 @@ import time
 import jax
 import numpy as np
 from conftest import ROOT, tiny_config
+from warm_start import start_warm
 
 from sagan_jax.config import flat_fields, load_config
 from sagan_jax.runtime.checkpoint import Checkpoints
@@ -17,7 +18,7 @@ from sagan_jax.runtime.workdir import CHECKPOINTS, read_metrics
 from sagan_jax.training.continuation import initial_state
 from sagan_jax.training.step_config import build_step_config
 
-LIMIT = 240  # seconds
+LIMIT = 1200  # seconds, for what takes a few
 STARTED = []  # all processes
 
 
@@ -38,7 +39,17 @@ def start(workdir, steps, *more, process=None, **options):
     return start_program("main", *more, process=process, **options)
 
 
-def start_program(name, *flags, devices=2, process=None, before=(), environment=None, output=subprocess.PIPE, first=""):
+def start_program(
+    name,
+    *flags,
+    devices=2,
+    process=None,
+    before=(),
+    environment=None,
+    output=subprocess.PIPE,
+    first="",
+    tensorflow=False,
+):
     """A program of the package.
 
     Args:
@@ -50,25 +61,22 @@ def start_program(name, *flags, devices=2, process=None, before=(), environment=
       environment: more variables.
       output: where what it says goes.
       first: Python code that it runs before.
+      tensorflow: whether it finds TensorFlow, which takes seconds to import, for TensorBoard files and TFRecord data.
     """
     if process:
         port, count, index = process
         flags += (f"--coordinator=localhost:{port}", f"--processes={count}", f"--process={index}")
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": str(devices),
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",  # compiled in half the time
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUNBUFFERED": "1",
-        **(environment or {}),
-    }
-    begin = f"{first}\nimport runpy\nrunpy.run_module('sagan_jax.{name}', run_name='__main__', alter_sys=True)"
-    module = ["-c", begin] if first else ["-m", f"sagan_jax.{name}"]
-    command = [*before, sys.executable, *module, *flags]
-    pipes = {"stdout": output, "stderr": subprocess.STDOUT, "text": True}
-    STARTED.append(subprocess.Popen(command, cwd=ROOT, env=environment, **pipes))
-    return STARTED[-1]
+    fixed = {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | fixed | (environment or {})
+    if before:
+        command = [*before, sys.executable, "-m", f"sagan_jax.{name}", *flags]
+        pipes = {"stdout": output, "stderr": subprocess.STDOUT, "text": True}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+    else:
+        first = first if tensorflow else f"import sys; sys.modules['tensorflow'] = None\n{first}"
+        process = start_warm(f"sagan_jax.{name}", flags, environment, ROOT, output, first)
+    STARTED.append(process)
+    return process
 
 
 def start_several(workdir, steps, count, *more, **options):

@@ -53,7 +53,8 @@ def test_a_program_outlives_its_output_or_ends_in_one_line(case):
 
 def test_interrupted_threads_do_not_delay_the_end_or_crash_it():
     """A usual exit would wait for the thread, as it does for one in which JAX compiles."""
-    does = "import threading, time, os, signal; threading.Thread(target=time.sleep, args=(9999,)).start()"
+    does = "import threading, time, os, signal; cli.ON_DEVICES.set()\n"
+    does += "    threading.Thread(target=time.sleep, args=(9999,)).start()"
     does += "; os.kill(os.getpid(), signal.SIGINT); time.sleep(9999)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", SAYS.format(does)]

@@ -69,13 +69,8 @@ def start_warm(module, flags, environment, folder, output, first):
       first: Python code that it runs before.
     """
     reading, writing = (None, output.fileno()) if output != subprocess.PIPE else os.pipe()
-    request = {
-        "module": module,
-        "flags": flags,
-        "environment": dict(environment),
-        "folder": str(folder),
-        "first": first,
-    }
+    request = {"module": module, "flags": [str(flag) for flag in flags], "environment": dict(environment)}
+    request |= {"folder": str(folder), "first": first}
     channel, _ = _starter()
     socket.send_fds(channel, [json.dumps(request).encode()], [writing])
     pid = int(channel.recv(64))
