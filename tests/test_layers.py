@@ -29,7 +29,7 @@ def test_batch_norm_uses_the_moments_of_the_batch():
 
 @pytest.mark.parametrize(("mean", "std"), [(0, 1), (100, 0.1), (1000, 0.1), (-1000, 10)])
 def test_batch_norm_of_numbers_far_from_zero(mean, std):
-    x = np.float32(mean + std * np.random.default_rng(0).normal(size=(16, 8, 8, 3)))
+    x = jnp.float32(mean + std * np.random.default_rng(0).normal(size=(16, 8, 8, 3)))
     module = BatchNorm(LayerConfig())
     y = module.apply(module.init(jax.random.key(0), x, train=True), x, train=True)
     exact = np.float64(x)

@@ -63,7 +63,7 @@ def test_tables_that_are_spectrally_normalised_mean_another_epsilon():
 @pytest.mark.parametrize(("features", "downsample"), [(3, False), (5, True)])
 def test_activated_shortcuts_see_what_is_positive(features, downsample):
     """A block with kernels of 0 but in the shortcut, by numpy alone."""
-    x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
     block = DiscriminatorBlock(features, downsample, LayerConfig(spectral_norm=()), inplace_relu=True)
     params = block.init(jax.random.key(0), x)["params"]
     params["conv_1"] = jax.tree.map(np.zeros_like, params["conv_1"])

@@ -3,6 +3,7 @@
 import doctest
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,9 +33,9 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(name):
-    loss = adversarial_loss(name)
-    np.testing.assert_allclose(loss.discriminator(REAL, FAKE), EXPECTED[name][0], rtol=1e-5)
-    np.testing.assert_allclose(loss.generator(FAKE, lambda: REAL), EXPECTED[name][1], rtol=1e-5)
+    loss, real, fake = adversarial_loss(name), jnp.asarray(REAL), jnp.asarray(FAKE)
+    np.testing.assert_allclose(loss.discriminator(real, fake), EXPECTED[name][0], rtol=1e-5)
+    np.testing.assert_allclose(loss.generator(fake, lambda: real), EXPECTED[name][1], rtol=1e-5)
 
 
 def test_unknown_loss_lists_the_choices():

@@ -40,7 +40,7 @@ def plain_weights(variant):
 
 def singular_values(params):
     """Largest ones of all that has two dimensions or more, by name."""
-    flat = flax.traverse_util.flatten_dict(jax.device_get(params), sep="/")
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
     return {name: np.linalg.norm(as_matrix(x), 2) for name, x in flat.items() if x.ndim > 1}
 
 

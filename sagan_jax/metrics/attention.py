@@ -1,9 +1,10 @@
 """Entropy and mean distance of attention."""
 
 import numpy as np
+from jaxtyping import Float
 
 
-def attention_entropy(weights: np.ndarray) -> np.ndarray:
+def attention_entropy(weights: Float[np.ndarray, "images queries keys"]) -> Float[np.ndarray, "images queries"]:
     """Computes the entropy of each query's attention in nats, from 0 (a single key) to log M (uniform over M keys).
 
     Args:
@@ -15,7 +16,9 @@ def attention_entropy(weights: np.ndarray) -> np.ndarray:
     return -np.sum(weights * np.log(np.maximum(weights, np.finfo(np.float32).tiny)), axis=-1)
 
 
-def attention_distance(weights: np.ndarray, resolution: int) -> np.ndarray:
+def attention_distance(
+    weights: Float[np.ndarray, "images queries keys"], resolution: int
+) -> Float[np.ndarray, "images queries"]:
     """Computes the mean distance of each query to its keys, weighted by attention, in pixels of the image.
 
     Args:
@@ -30,7 +33,7 @@ def attention_distance(weights: np.ndarray, resolution: int) -> np.ndarray:
     return np.einsum("nlm,lm->nl", weights, distances_LM)
 
 
-def centres(count: int, resolution: int) -> np.ndarray:
+def centres(count: int, resolution: int) -> Float[np.ndarray, "{count} 2"]:
     """Returns the centres (x, y) [count, 2] in image pixels of the positions of a square feature map, row by row."""
     side = round(count**0.5)
     along = (np.arange(side) + 0.5) * (resolution / side)

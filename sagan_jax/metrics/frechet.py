@@ -2,37 +2,39 @@
 
 import dataclasses
 import functools
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Float64, Integer
 
 from sagan_jax.metrics.moments import factor, moments_of
 
 FEWEST_WITHIN_A_CLASS = 2  # real and generated images of a class, for covariances
 
 
+@runtime_checkable
 class Gaussian(Protocol):
     """A mean [D], a covariance [D, D] and its factor [D, rank], all float64, such as those of `Moments`."""
 
     @property
-    def mean(self) -> np.ndarray: ...
+    def mean(self) -> Float64[np.ndarray, " dimensions"]: ...
 
     @property
-    def covariance(self) -> np.ndarray: ...
+    def covariance(self) -> Float64[np.ndarray, "dimensions dimensions"]: ...
 
     @property
-    def covariance_factor(self) -> np.ndarray: ...
+    def covariance_factor(self) -> Float64[np.ndarray, "dimensions rank"]: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
     """A mean [D] and a covariance [D, D] float64 without the number of images, such as from another program's file."""
 
-    mean: np.ndarray
-    covariance: np.ndarray
+    mean: Float64[np.ndarray, " dimensions"]
+    covariance: Float64[np.ndarray, "dimensions dimensions"]
 
     @functools.cached_property
-    def covariance_factor(self) -> np.ndarray:
+    def covariance_factor(self) -> Float64[np.ndarray, "dimensions rank"]:
         """See `Moments.covariance_factor`."""
         return factor(self.covariance)
 
@@ -52,7 +54,9 @@ def frechet_distance(real: Gaussian, fake: Gaussian) -> float:
     return float(max(distance, 0))
 
 
-def frechet_distance_of_features(real: np.ndarray, fake: np.ndarray) -> float:
+def frechet_distance_of_features(
+    real: Float[np.ndarray, "real dimensions"], fake: Float[np.ndarray, "fake dimensions"]
+) -> float:
     """Computes `frechet_distance` from features [N, D], [M, D], which is cheaper if N or M is smaller than D.
 
     Centred features are factors of their covariances, and A^T B is [N, M].
@@ -66,7 +70,10 @@ def frechet_distance_of_features(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def intra_class_distances(
-    real: np.ndarray, real_labels: np.ndarray, fake: np.ndarray, fake_labels: np.ndarray
+    real: Float[np.ndarray, "real dimensions"],
+    real_labels: Integer[np.ndarray, " real"],
+    fake: Float[np.ndarray, "fake dimensions"],
+    fake_labels: Integer[np.ndarray, " fake"],
 ) -> dict[int, float]:
     """Computes the Frechet distance within each class of at least two real and two generated images, by label.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Real
 
 SIDE = 299  # pixels of the input
 SPATIAL_CHANNELS = 7  # of mixed_6's first branch, for sFID (Nash et al. 2021, arXiv:2103.03841)
@@ -16,7 +17,7 @@ SPATIAL_CHANNELS = 7  # of mixed_6's first branch, for sFID (Nash et al. 2021, a
 ConvLayer = Callable[..., jax.Array]
 
 
-def normalised(images: jax.Array) -> jax.Array:
+def normalised(images: Real[Array, "batch 299 299 3"]) -> Float[Array, "batch 299 299 3"]:
     """Scales pixels 0..255 [B, 299, 299, 3] to the float32 input of the network, as the TensorFlow graph does."""
     return (images.astype(jnp.float32) - 128) / 128
 
@@ -33,7 +34,7 @@ class Inception(nn.Module):
     deepest: str = "logits"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+    def __call__(self, x: Float[Array, "batch 299 299 3"]) -> dict[str, Float[Array, "batch _"]]:
         """Computes the outputs ("taps") up to `deepest`.
 
         Args:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 
 class InceptionScore(NamedTuple):
@@ -16,7 +17,7 @@ class InceptionScore(NamedTuple):
     std: float
 
 
-def inception_score(logits: np.ndarray, *, splits: int = 10) -> InceptionScore:
+def inception_score(logits: Float[np.ndarray, "images classes"], *, splits: int = 10) -> InceptionScore:
     """Computes exp(E_x KL(p(y|x) || p(y))) within each split, in float64.
 
     Args:

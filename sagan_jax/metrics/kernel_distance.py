@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 GROUPS = 20  # of real and of fake features, for the standard error
 MIN_GROUP_SIZE = 2
@@ -55,7 +56,9 @@ class _KernelSums(NamedTuple):
         )
 
 
-def kernel_distance(real: np.ndarray, fake: np.ndarray) -> KernelDistance:
+def kernel_distance(
+    real: Float[np.ndarray, "real dimensions"], fake: Float[np.ndarray, "fake dimensions"]
+) -> KernelDistance:
     """Computes the unbiased estimate from all features in float64.
 
     The usual mean over random subsets estimates the same with more noise. The standard error is a delete-a-group

@@ -4,6 +4,7 @@ Reference: the GAN-test of Shmelkov et al. 2018 (arXiv:1807.09499), here with a 
 """
 
 import numpy as np
+from jaxtyping import Float, Integer
 
 from sagan_jax.metrics.moments import moments_of
 
@@ -23,7 +24,7 @@ class LinearClassifier:
     Reference: Hastie, Tibshirani & Friedman 2009, "The Elements of Statistical Learning", section 4.3.
     """
 
-    def __init__(self, features: np.ndarray, labels: np.ndarray):
+    def __init__(self, features: Float[np.ndarray, "images dimensions"], labels: Integer[np.ndarray, " images"]):
         self._labels = np.unique(labels)
         means, scatter = [], np.zeros((features.shape[1],) * 2)
         for label in self._labels:
@@ -36,18 +37,22 @@ class LinearClassifier:
         # Without the log prior of each class: generated classes need not be as frequent as real ones.
         self._bias = -0.5 * np.einsum("kd,dk->k", np.stack(means), self._weights)
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
+    def predict(self, features: Float[np.ndarray, "images dimensions"]) -> Integer[np.ndarray, " images"]:
         """Predicts the labels [N] of features [N, D]."""
         pieces = (features[start : start + ROWS] for start in range(0, len(features), ROWS))
         best = [np.argmax(piece @ self._weights + self._bias, axis=1) for piece in pieces]
         return self._labels[np.concatenate(best)]
 
-    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
+    def accuracy(
+        self, features: Float[np.ndarray, "images dimensions"], labels: Integer[np.ndarray, " images"]
+    ) -> float:
         """Computes the fraction of features [N, D] whose prediction is their label [N] int."""
         return float(np.mean(self.predict(features) == labels))
 
 
-def held_out_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
+def held_out_accuracy(
+    features: Float[np.ndarray, "images dimensions"], labels: Integer[np.ndarray, " images"]
+) -> float:
     """Computes the accuracy on real images, the ceiling for generated ones: trained on one half, tested on the other.
 
     Args:

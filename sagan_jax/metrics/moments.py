@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import scipy.linalg
+from jaxtyping import Float, Float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,21 +20,21 @@ class Moments:
     """
 
     count: int
-    mean: np.ndarray
-    scatter: np.ndarray
+    mean: Float64[np.ndarray, " dimensions"]
+    scatter: Float64[np.ndarray, "dimensions dimensions"]
 
     @property
-    def covariance(self) -> np.ndarray:
+    def covariance(self) -> Float64[np.ndarray, "dimensions dimensions"]:
         """Returns the unbiased covariance [D, D] float64, with divisor N - 1 as in numpy.cov and all FID programs."""
         return self.scatter / (self.count - 1)
 
     @functools.cached_property
-    def covariance_factor(self) -> np.ndarray:
+    def covariance_factor(self) -> Float64[np.ndarray, "dimensions rank"]:
         """Returns the `factor` [D, rank] float64 of the covariance, computed once."""
         return factor(self.covariance)
 
 
-def moments_of(features: np.ndarray) -> Moments:
+def moments_of(features: Float[np.ndarray, "images dimensions"]) -> Moments:
     """Computes the moments of features [N, D], N >= 1."""
     rows = np.asarray(features, np.float64)
     mean = rows.mean(axis=0)
@@ -55,7 +56,7 @@ def merged(parts: Iterable[Moments]) -> Moments:
     return whole
 
 
-def factor(covariance: np.ndarray) -> np.ndarray:
+def factor(covariance: Float64[np.ndarray, "dimensions dimensions"]) -> Float64[np.ndarray, "dimensions rank"]:
     """Returns F [D, rank] float64 with F F^T = C of a covariance C [D, D], by Cholesky's method with pivoting.
 
     What is left of a singular covariance when its rank is reached is rounding, and is dropped.

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float64, Int
 
 BLOCK = 2048  # features of each side at a time, with 32 MB of distances
 
@@ -28,12 +29,12 @@ class Fidelity(NamedTuple):
 
 
 def fidelity(
-    real: np.ndarray,
-    fake: np.ndarray,
+    real: Float[np.ndarray, "real dimensions"],
+    fake: Float[np.ndarray, "fake dimensions"],
     *,
     precision_k: int = 3,
     density_k: int = 5,
-    real_radii: np.ndarray | None = None,
+    real_radii: Float64[np.ndarray, "real 2"] | None = None,
 ) -> Fidelity:
     """Computes all four measures.
 
@@ -61,7 +62,9 @@ def fidelity(
     )
 
 
-def squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
+def squared_radii(
+    features: Float[np.ndarray, "images dimensions"], ks: tuple[int, ...]
+) -> Float64[np.ndarray, "images {len(ks)}"]:
     """Computes the squared distances [N, len(ks)] float64 of each feature [N, D] to its k-th nearest other, k < N."""
     largest_k = max(ks)
     smallest = np.full((len(features), largest_k + 1), np.inf)
@@ -75,7 +78,9 @@ def squared_radii(features: np.ndarray, ks: tuple[int, ...]) -> np.ndarray:
     return smallest[:, ks]
 
 
-def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    queries: Float[np.ndarray, "queries dimensions"], features: Float[np.ndarray, "images dimensions"], count: int
+) -> tuple[Int[np.ndarray, "queries found"], Float64[np.ndarray, "queries found"]]:
     """Finds the min(count, N) features [N, D] nearest to each query [Q, D].
 
     Returns:
@@ -94,7 +99,9 @@ def nearest(queries: np.ndarray, features: np.ndarray, count: int) -> tuple[np.n
     return indices, np.sqrt(squares)
 
 
-def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+def squared_distances(
+    x: Float[np.ndarray, "left dimensions"], y: Float[np.ndarray, "right dimensions"]
+) -> Iterator[tuple[slice, slice, Float64[np.ndarray, "rows columns"]]]:
     """Computes the squared Euclidean distances of x [N, D] and y [M, D], which may be mapped from files.
 
     Yields:

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from sagan_jax.models.layers import Conv, LayerConfig, add_gated
 from sagan_jax.ops.resampling import max_pool
@@ -29,7 +30,7 @@ class SelfAttention(nn.Module):
     config: LayerConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
         """Maps x [B, H, W, C] with even H and W to [B, H, W, C] in the dtype of x."""
         batch, height, width, channels = x.shape
         narrow, half = max(1, channels // 8), max(1, channels // 2)
@@ -53,7 +54,9 @@ class SelfAttention(nn.Module):
         return x.reshape(x.shape[0], -1, x.shape[-1])
 
 
-def attention_weights(query_BLK: jax.Array, key_BMK: jax.Array) -> jax.Array:
+def attention_weights(
+    query_BLK: Float[Array, "batch queries key_channels"], key_BMK: Float[Array, "batch keys key_channels"]
+) -> Float[Array, "batch queries keys"]:
     """Computes softmax over the key positions of query . key, [B, L, M] float32; each row sums to 1.
 
     Reference: Zhang et al. 2018, equation 1.
@@ -62,7 +65,11 @@ def attention_weights(query_BLK: jax.Array, key_BMK: jax.Array) -> jax.Array:
     return jax.nn.softmax(scores_BLM, axis=-1)
 
 
-def attend(query_BLK: jax.Array, key_BMK: jax.Array, value_BMV: jax.Array) -> jax.Array:
+def attend(
+    query_BLK: Float[Array, "batch queries key_channels"],
+    key_BMK: Float[Array, "batch keys key_channels"],
+    value_BMV: Float[Array, "batch keys value_channels"],
+) -> Float[Array, "batch queries value_channels"]:
     """Returns the values weighted by `attention_weights`, [B, L, V] in their dtype.
 
     With more than `MOST_WEIGHTS` weights per image, one block of queries after the other; the weights of a block are

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
+from jaxtyping import Array, Float
 
 from sagan_jax.models.architecture import Architecture
 from sagan_jax.models.layers import Conv, LayerConfig, add_gated
@@ -21,7 +21,7 @@ class LocalBlock(nn.Module):
     config: LayerConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
         """Maps x [B, H, W, C] to [B, H, W, C] in the dtype of x."""
         channels = x.shape[-1]
         # 2 * 9 * C * narrow parameters; attention has 2 * C * C/8 + 2 * C * C/2.
@@ -32,8 +32,12 @@ class LocalBlock(nn.Module):
 
 
 def after_block(
-    architecture: Architecture, index: int, config: LayerConfig, attention: Attention, x: jax.Array
-) -> jax.Array:
+    architecture: Architecture,
+    index: int,
+    config: LayerConfig,
+    attention: Attention,
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch height width channels"]:
     """Applies what follows the block of an index to its result x; part of the compact method that calls it."""
     side = architecture.resolutions[index]
     if architecture.first_of_resolution(index):

@@ -6,9 +6,9 @@ the work.
 """
 
 import flax.linen as nn
-import jax
+from jaxtyping import Array, Float
 
-from sagan_jax.models.conditional_norm import BatchNorm
+from sagan_jax.models.conditional_norm import BatchNorm, Condition
 from sagan_jax.models.layers import Conv, LayerConfig
 from sagan_jax.ops.convolution import conv2d
 from sagan_jax.ops.resampling import conv2d_mean_pool, mean_pool, upsample, upsample_conv2d
@@ -22,7 +22,9 @@ class GeneratorBlock(nn.Module):
     config: LayerConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array, condition: jax.Array | None, train: bool) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], condition: Condition, train: bool
+    ) -> Float[Array, "batch 2*height 2*width {self.features}"]:
         config = self.config
         shortcut = upsample(Conv(self.features, 1, config, name="shortcut")(x))
         x = nn.relu(BatchNorm(config, self.num_classes, name="norm_0")(x, condition, train=train))
@@ -47,7 +49,7 @@ class DiscriminatorBlock(nn.Module):
     inplace_relu: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _ {self.features}"]:
         activated = nn.relu(x)
         if self.inplace_relu:
             x = activated
@@ -66,7 +68,9 @@ class DiscriminatorStem(nn.Module):
     config: LayerConfig
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height//2 width//2 {self.features}"]:
         shortcut = Conv(self.features, 1, self.config, name="shortcut")(mean_pool(x))
         x = Conv(self.features, 3, self.config, name="conv_0")(x)
         return Conv(self.features, 3, self.config, conv2d_mean_pool, name="conv_1")(nn.relu(x)) + shortcut

@@ -3,10 +3,12 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from sagan_jax.models.layers import CLASS_TABLES, Dense, Embedding, LayerConfig
 
 COLLECTION = "batch_stats"
+Condition = Int[Array, " batch"] | Float[Array, "batch inputs"] | None
 
 
 class BatchNorm(nn.Module):
@@ -33,7 +35,9 @@ class BatchNorm(nn.Module):
     num_classes: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], condition: Condition = None, *, train: bool
+    ) -> Float[Array, "batch height width channels"]:
         """Maps x [B, H, W, C] to [B, H, W, C] in the dtype of x; moments in float32."""
         channels = x.shape[-1]
         running_mean = self.variable(COLLECTION, "mean", jnp.zeros, (channels,))

@@ -7,12 +7,12 @@ layer and one condition per block, as `BatchNorm` takes it: None, labels [B] int
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
+from sagan_jax.models.conditional_norm import Condition
 from sagan_jax.models.layers import Embedding, LayerConfig
 
-Condition = jax.Array | None
 Conditioning = Callable[..., nn.Module]
 
 
@@ -23,7 +23,9 @@ class ClassLabels(nn.Module):
     num_classes: int
     num_blocks: int
 
-    def __call__(self, latents: jax.Array, labels: jax.Array | None) -> tuple[jax.Array, list[Condition]]:
+    def __call__(
+        self, latents: Float[Array, "batch latent_size"], labels: Int[Array, " batch"] | None
+    ) -> tuple[Float[Array, "batch _"], list[Condition]]:
         return latents, [labels if self.num_classes else None] * self.num_blocks
 
 
@@ -39,7 +41,9 @@ class SharedEmbedding(nn.Module):
     features: int = 128
 
     @nn.compact
-    def __call__(self, latents: jax.Array, labels: jax.Array | None) -> tuple[jax.Array, list[Condition]]:
+    def __call__(
+        self, latents: Float[Array, "batch latent_size"], labels: Int[Array, " batch"] | None
+    ) -> tuple[Float[Array, "batch _"], list[Condition]]:
         if not self.num_classes:
             return latents, [None] * self.num_blocks
         assert labels is not None  # check_labels
@@ -61,7 +65,9 @@ class HierarchicalLatents(nn.Module):
     features: int = 128
 
     @nn.compact
-    def __call__(self, latents: jax.Array, labels: jax.Array | None) -> tuple[jax.Array, list[Condition]]:
+    def __call__(
+        self, latents: Float[Array, "batch latent_size"], labels: Int[Array, " batch"] | None
+    ) -> tuple[Float[Array, "batch _"], list[Condition]]:
         size = latents.shape[-1] // (self.num_blocks + 1)
         if not size:
             raise ValueError(

@@ -1,14 +1,16 @@
 """The projection discriminator: images and class labels to logits."""
 
+from typing import Any
+
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from sagan_jax.models.architecture import Architecture, check_num_classes, discriminator_architecture
 from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.between_blocks import Attention, after_block
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem
-from sagan_jax.models.inputs import check_images, check_labels
+from sagan_jax.models.inputs import as_arrays, check_images, check_labels
 from sagan_jax.models.layers import DEFAULT_CONFIG, Dense, Embedding, LayerConfig
 
 
@@ -35,7 +37,9 @@ class Discriminator(nn.Module):
     inplace_relu: bool = False
 
     @nn.compact
-    def __call__(self, images: jax.Array, labels: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, images: Float[Array, "batch side side 3"] | Any, labels: Int[Array, " batch"] | Any = None
+    ) -> Float[Array, " batch"]:
         """Scores images; the larger a logit, the more real the image.
 
         Args:
@@ -51,10 +55,10 @@ class Discriminator(nn.Module):
         config, widths, resolutions = self.config, self.architecture.widths, self.architecture.resolutions
         check_images(images, 2 * resolutions[0])
         check_labels(labels, self.num_classes, images.shape[0])
+        x, labels = as_arrays(images, labels)
         stem, block = DiscriminatorStem, DiscriminatorBlock
         if config.rematerialize:  # the insides of a block are computed again for its gradients
             stem, block = nn.remat(stem), nn.remat(block)
-        x = images
         for index, (width, side) in enumerate(zip(widths, resolutions, strict=True)):
             if index == 0:
                 x = stem(width, config, name="block_0")(x)
@@ -65,7 +69,9 @@ class Discriminator(nn.Module):
         features = jnp.sum(nn.relu(x).astype(jnp.float32), axis=(1, 2))
         return self._logits(features, labels)
 
-    def _logits(self, features: jax.Array, labels: jax.Array | None) -> jax.Array:
+    def _logits(
+        self, features: Float[Array, "batch channels"], labels: Int[Array, " batch"] | None
+    ) -> Float[Array, " batch"]:
         """Maps features [B, C] float32 and labels [B] to logits [B], all in float32."""
         logits = Dense(1, self.config, name="logit")(features)[:, 0]
         if self.num_classes:

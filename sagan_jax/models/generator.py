@@ -1,8 +1,10 @@
 """The generator: latents and class labels to images."""
 
+from typing import Any
+
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_num_classes, generator_architecture
 from sagan_jax.models.attention import SelfAttention
@@ -10,7 +12,7 @@ from sagan_jax.models.between_blocks import Attention, after_block
 from sagan_jax.models.blocks import GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.conditioning import ClassLabels, Conditioning
-from sagan_jax.models.inputs import check_labels, check_latents
+from sagan_jax.models.inputs import as_arrays, check_labels, check_latents
 from sagan_jax.models.layers import DEFAULT_CONFIG, Conv, Dense, LayerConfig
 
 IMAGE_CHANNELS = 3
@@ -38,7 +40,13 @@ class Generator(nn.Module):
     conditioning: Conditioning = ClassLabels
 
     @nn.compact
-    def __call__(self, latents: jax.Array, labels: jax.Array | None = None, *, train: bool) -> jax.Array:
+    def __call__(
+        self,
+        latents: Float[Array, "batch latent_size"] | Any,
+        labels: Int[Array, " batch"] | Any = None,
+        *,
+        train: bool,
+    ) -> Float[Array, "batch side side 3"]:
         """Makes images.
 
         Args:
@@ -54,6 +62,7 @@ class Generator(nn.Module):
         """
         check_latents(latents, self.variables.get("params", {}), self.conditioning is ClassLabels)
         check_labels(labels, self.num_classes, latents.shape[0])
+        latents, labels = as_arrays(latents, labels)
         config, widths, resolutions = self.config, self.architecture.widths, self.architecture.resolutions
         conditioning = self.conditioning(config, self.num_classes, len(widths) - 1, name="conditioning")
         latents, conditions = conditioning(latents, labels)

@@ -1,4 +1,7 @@
-"""Checks of what the networks are called with: one sentence in place of an error from the depth of a layer."""
+"""Checks of what the networks are called with: one sentence in place of an error from the depth of a layer.
+
+In signatures what they check is also `Any`: types that are checked at test time must not come before the sentence.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,6 +48,11 @@ def check_images(images: Any, resolution: int) -> None:
         raise ValueError(f"images are {_described(shape, dtype)}, channels first: give {wanted}, channels last.")
     if len(shape) != 4 or shape[1:] != (resolution, resolution, 3) or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"images are {_described(shape, dtype)}: this discriminator takes {wanted}.")
+
+
+def as_arrays(*values: Any) -> tuple[Any, ...]:
+    """Converts NumPy arrays to those of JAX, which the layers take; None stays."""
+    return tuple(None if value is None else jnp.asarray(value) for value in values)
 
 
 def _shape_and_dtype(name: str, value: Any) -> tuple[tuple[Any, ...], Any]:

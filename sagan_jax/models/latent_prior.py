@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,9 @@ class LatentPrior:
     num_classes: int
     class_frequencies: tuple[float, ...] = ()
 
-    def draw(self, batch_size: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(
+        self, batch_size: int, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "{batch_size} {self.latent_size}"], Int[Array, " {batch_size}"]]:
         """Latents [B, Z] ~ N(0, I) and labels [B] int32 (all 0 if there are no classes)."""
         latents_key, labels_key = jax.random.split(key)
         latents = jax.random.normal(latents_key, (batch_size, self.latent_size))

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from sagan_jax.models.spectral_norm import spectrally_normalized
 from sagan_jax.ops.convolution import conv2d
@@ -46,13 +47,13 @@ class LayerConfig:
 DEFAULT_CONFIG = LayerConfig()
 
 
-def kernel_of(layer: nn.Module, config: LayerConfig, shape: tuple[int, ...]) -> jax.Array:
+def kernel_of(layer: nn.Module, config: LayerConfig, shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Returns the parameter `kernel` of a layer, float32, divided by its spectral norm where the config says so."""
-    kernel: jax.Array = layer.param("kernel", config.kernel_init, shape)
+    kernel = jnp.asarray(layer.param("kernel", config.kernel_init, shape))  # weights from a file are NumPy's
     return spectrally_normalized(layer, kernel, config.spectral_epsilon) if config.spectral_norm else kernel
 
 
-def add_bias(layer: nn.Module, x: jax.Array) -> jax.Array:
+def add_bias(layer: nn.Module, x: Float[Array, "*others channels"]) -> Float[Array, "*others channels"]:
     """Adds the parameter `bias` [C] of a layer to x [..., C], in float32; the result has the dtype of x.
 
     The gradient of what is broadcast is a sum over all positions of all images, in the dtype of the addition. In
@@ -62,7 +63,9 @@ def add_bias(layer: nn.Module, x: jax.Array) -> jax.Array:
     return x + jnp.broadcast_to(bias, x.shape).astype(x.dtype)
 
 
-def add_gated(layer: nn.Module, x: jax.Array, o: jax.Array) -> jax.Array:
+def add_gated(
+    layer: nn.Module, x: Float[Array, "*others channels"], o: Float[Array, "*others channels"]
+) -> Float[Array, "*others channels"]:
     """Returns x + gamma * o in the dtype of x, [..., C]; `gamma` [] is a parameter of the layer, 0 at the start.
 
     In float32, for the reason given in `add_bias`.
@@ -79,7 +82,7 @@ class Dense(nn.Module):
     use_bias: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch inputs"]) -> Float[Array, "batch {self.features}"]:
         y = x @ kernel_of(self, self.config, (x.shape[-1], self.features))
         return add_bias(self, y) if self.use_bias else y
 
@@ -102,7 +105,7 @@ class Conv(nn.Module):
     use_bias: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch _ _ {self.features}"]:
         kernel = kernel_of(self, self.config, (self.kernel_size, self.kernel_size, x.shape[-1], self.features))
         x = self.operation(x.astype(self.config.compute_dtype), kernel)
         return add_bias(self, x) if self.use_bias else x
@@ -116,5 +119,5 @@ class Embedding(nn.Module):
     config: LayerConfig
 
     @nn.compact
-    def __call__(self, labels: jax.Array) -> jax.Array:
+    def __call__(self, labels: Int[Array, " batch"]) -> Float[Array, "batch {self.features}"]:
         return kernel_of(self, self.config, (self.num_classes, self.features))[labels]

@@ -64,5 +64,6 @@ def _normalized_layers(network: Generator | Discriminator) -> set[tuple[str, ...
 
 
 def _divided(kernel: jax.Array) -> jax.Array:
+    kernel = jnp.asarray(kernel)  # weights from a file are NumPy's
     sigma = largest_singular_value(as_matrix(kernel))
     return kernel / jnp.where(sigma == 0, 1, sigma)  # a kernel of zeros stays one

@@ -6,6 +6,7 @@ import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 Tree = Any  # nested dicts of arrays
 
@@ -13,7 +14,9 @@ COLLECTION = "spectral_stats"
 INITIAL_ITERATIONS = 15
 
 
-def spectrally_normalized(layer: nn.Module, kernel: jax.Array, epsilon: float) -> jax.Array:
+def spectrally_normalized(
+    layer: nn.Module, kernel: Float[Array, "*others channels"], epsilon: float
+) -> Float[Array, "*others channels"]:
     """Divides the kernel of a layer by an estimate of its largest singular value.
 
     The layer owns `u` [C], a unit vector, and `sigma` [] in the collection `spectral_stats`:
@@ -59,22 +62,22 @@ def spectrally_normalized(layer: nn.Module, kernel: jax.Array, epsilon: float) -
     return kernel / estimate
 
 
-def as_matrix(kernel: jax.Array) -> jax.Array:
+def as_matrix(kernel: Float[Array, "*others channels"]) -> Float[Array, "rows channels"]:
     """Reshapes a kernel to [everything else, output channels], as the authors' code (ops.py)."""
     return kernel.reshape(-1, kernel.shape[-1])
 
 
-def l2_normalize(vector: jax.Array, epsilon: float) -> jax.Array:
+def l2_normalize(vector: Float[Array, " size"], epsilon: float) -> Float[Array, " size"]:
     """Computes vector / (|vector| + epsilon), as the authors' code."""
     return vector / (jnp.linalg.norm(vector) + epsilon)
 
 
-def exact_matmul(left: jax.Array, right: jax.Array) -> jax.Array:
+def exact_matmul(left: Float[Array, "..."], right: Float[Array, "..."]) -> Float[Array, "..."]:
     """Computes left @ right in true float32: by default accelerators round the inputs to fewer bits."""
     return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
 
 
-def largest_singular_value(matrix: jax.Array) -> jax.Array:
+def largest_singular_value(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
     """Computes that of a matrix [N, C], as []: the root of the largest eigenvalue of the smaller Gram matrix.
 
     That is far cheaper than a singular value decomposition of the long, thin matrices that convolutions have.
@@ -84,14 +87,14 @@ def largest_singular_value(matrix: jax.Array) -> jax.Array:
     return jnp.linalg.norm(exact_matmul(tall, leading))
 
 
-def largest_sigma(stats: Tree) -> jax.Array:
+def largest_sigma(stats: Tree) -> Float[Array, ""]:
     """Returns the largest sigma in a network's `spectral_stats`, [] float32."""
     flat = flax.traverse_util.flatten_dict(stats)
     return jnp.max(jnp.stack([value for path, value in flat.items() if path[-1] == "sigma"]))
 
 
 def _initial_vector(matrix: jax.Array, key: jax.Array, epsilon: float) -> jax.Array:
-    def iterate(_: int, u: jax.Array) -> jax.Array:
+    def iterate(_: jax.Array, u: jax.Array) -> jax.Array:
         return l2_normalize(exact_matmul(_left_vector(matrix, u, epsilon), matrix), epsilon)
 
     start = l2_normalize(jax.random.normal(key, matrix.shape[-1:]), 0.0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from sagan_jax.models.conditional_norm import COLLECTION as BATCH_STATS
 from sagan_jax.models.generator import Generator
@@ -18,7 +19,9 @@ from sagan_jax.models.generator import Generator
 Tree = Any
 
 
-def batch_moments(generator: Generator, variables: Tree, latents: jax.Array, labels: jax.Array) -> Tree:
+def batch_moments(
+    generator: Generator, variables: Tree, latents: Float[Array, "batch latent_size"], labels: Int[Array, " batch"]
+) -> Tree:
     """Returns `batch_stats` with the moments of exactly this batch; latents [B, Z], labels [B]."""
     no_memory = dataclasses.replace(generator.config, batch_norm_momentum=0.0)
     _, updated = generator.clone(config=no_memory).apply(variables, latents, labels, train=True, mutable=[BATCH_STATS])

@@ -14,18 +14,23 @@ which are sums over all positions of all images: rounded to the maps' dtype only
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from sagan_jax.ops import cpu
 from sagan_jax.ops.bilinear import bilinear_primitive, set_transposes
 from sagan_jax.ops.layout import LAYOUT, flip_kernel, kernel_dtype
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+def conv2d(
+    x: Float[Array, "batch height width channels"], kernel: Float[Array, "size size channels features"], stride: int = 1
+) -> Float[Array, "batch height//{stride} width//{stride} features"]:
     """Convolves x [B, stride * H, stride * W, C] with kernel [k, k, C, F] float32 -> [B, H, W, F] in the dtype of x."""
     return CONV2D.bind(x, kernel, size=kernel.shape[0], stride=stride)
 
 
-def conv_transpose2d(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def conv_transpose2d(
+    x: Float[Array, "batch height width channels"], kernel: Float[Array, "4 4 channels features"]
+) -> Float[Array, "batch 2*height 2*width features"]:
     """Computes the transposed convolution of stride 2, x [B, H, W, C], [4, 4, C, F] float32 -> [B, 2H, 2W, F].
 
     The result is that of convolving x with a zero after each of its pixels.

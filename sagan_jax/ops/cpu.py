@@ -5,6 +5,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from sagan_jax.ops.layout import LAYOUT, fewer_positions, flip_kernel, kernel_dtype
 
@@ -13,7 +14,13 @@ from sagan_jax.ops.layout import LAYOUT, fewer_positions, flip_kernel, kernel_dt
 LARGE_KERNEL, FEW_POSITIONS, MOST_POSITIONS = 2**20, 1024, 8192
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Array:
+def conv2d(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "size size channels features"],
+    *,
+    size: int,
+    stride: int,
+) -> Float[Array, "batch height//{stride} width//{stride} features"]:
     """Computes one matrix product where a large kernel meets few positions, where XLA's convolutions are slow."""
     kernel = kernel.astype(x.dtype)
     channels, features = kernel.shape[2:]
@@ -29,7 +36,13 @@ def conv2d(x: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Ar
     return (flat @ kernel.reshape(-1, features)).reshape(batch, height, width, features)
 
 
-def input_gradient(gradient: jax.Array, kernel: jax.Array, *, size: int, stride: int) -> jax.Array:
+def input_gradient(
+    gradient: Float[Array, "batch height width features"],
+    kernel: Float[Array, "size size channels features"],
+    *,
+    size: int,
+    stride: int,
+) -> Float[Array, "batch {stride}*height {stride}*width channels"]:
     """Computes stride 1 as a convolution, and stride 2 as one 2x2 convolution to four channels per 2x2 square."""
     kernel = flip_kernel(kernel.astype(gradient.dtype))
     if stride == 1:
@@ -44,7 +57,13 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array, *, size: int, stride:
     return squares.reshape(batch, 2 * height + 2, 2 * width + 2, features)[:, 1:-1, 1:-1]
 
 
-def kernel_gradient(x: jax.Array, gradient: jax.Array, *, size: int, stride: int) -> jax.Array:
+def kernel_gradient(
+    x: Float[Array, "batch height width channels"],
+    gradient: Float[Array, "batch height//{stride} width//{stride} features"],
+    *,
+    size: int,
+    stride: int,
+) -> Float[Array, "{size} {size} channels features"]:
     """Sums over pieces of the batch: XLA makes a matrix product of each, and of the whole a slow one."""
     x, gradient = (a.astype(kernel_dtype(x)) for a in (x, gradient))
     shape = jax.ShapeDtypeStruct((size, size, x.shape[-1], gradient.shape[-1]), gradient.dtype)

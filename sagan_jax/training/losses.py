@@ -5,10 +5,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from sagan_jax.errors import InputError
 
-LazyLogits = Callable[[], jax.Array]
+Logits = Float[Array, " batch"]
+Scalar = Float[Array, ""]
+Images = Float[Array, "batch height width 3"]
+Labels = Int[Array, " batch"]
+LazyLogits = Callable[[], Logits]
 
 
 class AdversarialLoss(NamedTuple):
@@ -21,8 +26,8 @@ class AdversarialLoss(NamedTuple):
       boundary: logit above which an image counts as classified as real.
     """
 
-    discriminator: Callable[[jax.Array, jax.Array], jax.Array]
-    generator: Callable[[jax.Array, LazyLogits], jax.Array]
+    discriminator: Callable[[Logits, Logits], Scalar]
+    generator: Callable[[Logits, LazyLogits], Scalar]
     boundary: float = 0.0
 
 
@@ -39,15 +44,15 @@ class PenaltyInputs(NamedTuple):
       key: for random numbers, another one for every piece.
     """
 
-    real_images: jax.Array
-    real_labels: jax.Array
-    fake_images: jax.Array
-    fake_labels: jax.Array
+    real_images: Images
+    real_labels: Labels
+    fake_images: Images
+    fake_labels: Labels
     real_logits: LazyLogits
-    fake_logits: jax.Array
-    discriminate: Callable[[jax.Array, jax.Array], jax.Array]
-    number: jax.Array
-    key: jax.Array
+    fake_logits: Logits
+    discriminate: Callable[[Images, Labels], Logits]
+    number: Int[Array, ""]
+    key: PRNGKeyArray
 
 
 class Penalty(NamedTuple):
@@ -59,11 +64,11 @@ class Penalty(NamedTuple):
     """
 
     name: str
-    discriminator: Callable[[PenaltyInputs], jax.Array] | None = None
-    generator: Callable[[PenaltyInputs], jax.Array] | None = None
+    discriminator: Callable[[PenaltyInputs], Scalar] | None = None
+    generator: Callable[[PenaltyInputs], Scalar] | None = None
 
 
-def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+def hinge_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
     """Computes mean max(0, 1 - real) + mean max(0, 1 + fake).
 
     Reference: Zhang et al. 2018 (arXiv:1805.08318), equation 4; Lim & Ye 2017.
@@ -74,12 +79,12 @@ def hinge_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.A
     return jnp.mean(jax.nn.relu(1 - real_logits)) + jnp.mean(jax.nn.relu(1 + fake_logits))
 
 
-def hinge_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
+def hinge_generator(fake_logits: Logits, real_logits: LazyLogits) -> Scalar:
     """Computes -mean fake. Reference: Zhang et al. 2018, equation 4."""
     return -jnp.mean(fake_logits)
 
 
-def non_saturating_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+def non_saturating_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
     """Computes -mean log D(real) - mean log(1 - D(fake)), D = sigmoid(logits).
 
     Reference: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1.
@@ -87,12 +92,12 @@ def non_saturating_discriminator(real_logits: jax.Array, fake_logits: jax.Array)
     return jnp.mean(jax.nn.softplus(-real_logits)) + jnp.mean(jax.nn.softplus(fake_logits))
 
 
-def non_saturating_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
+def non_saturating_generator(fake_logits: Logits, real_logits: LazyLogits) -> Scalar:
     """Computes -mean log D(fake). Reference: Goodfellow et al. 2014, section 3."""
     return jnp.mean(jax.nn.softplus(-fake_logits))
 
 
-def least_squares_discriminator(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+def least_squares_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
     """Computes mean (real - 1)^2 / 2 + mean fake^2 / 2.
 
     Reference: Mao et al. 2017 (arXiv:1611.04076), equation 9.
@@ -100,7 +105,7 @@ def least_squares_discriminator(real_logits: jax.Array, fake_logits: jax.Array) 
     return (jnp.mean(jnp.square(real_logits - 1)) + jnp.mean(jnp.square(fake_logits))) / 2
 
 
-def least_squares_generator(fake_logits: jax.Array, real_logits: LazyLogits) -> jax.Array:
+def least_squares_generator(fake_logits: Logits, real_logits: LazyLogits) -> Scalar:
     """Computes mean (fake - 1)^2 / 2. Reference: Mao et al. 2017, equation 9."""
     return jnp.mean(jnp.square(fake_logits - 1)) / 2
 
