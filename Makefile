@@ -11,7 +11,7 @@ DEV := $(VENV)/installed-dev
 # uv installs several times faster.
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(VENV)/bin/python,$(VENV)/bin/python -m pip install) -q
 
-.PHONY: train demo-report explore test test-fast test-slow lint libtpu clean
+.PHONY: train demo-report explore test test-fast test-slow test-busy soak lint libtpu clean
 .DEFAULT_GOAL := train
 
 train: $(CORE)
@@ -26,14 +26,27 @@ demo-report: $(CORE)
 explore: $(VENV)/installed-explore
 	$(VENV)/bin/python -m sagan_jax.explore $(if $(wildcard $(WORKDIR)),--workdir=$(WORKDIR))
 
-test: test-fast test-slow
+# In the order of the folders, so that the long files begin first.
+PYTEST := $(VENV)/bin/python -m pytest -n 3 --dist=loadfile --no-loadscope-reorder
+
+test: $(DEV)
+	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/system/test_tpu_program.py skips what needs it" >&2
+	$(PYTEST) -m ""
 
 test-fast: $(DEV)
-	$(VENV)/bin/python -m pytest -n auto --dist=loadfile
+	$(PYTEST)
 
 test-slow: $(DEV)
-	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/test_tpu_program.py skips what needs it" >&2
-	$(VENV)/bin/python -m pytest -m slow -n 2 --dist=loadfile
+	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/system/test_tpu_program.py skips what needs it" >&2
+	$(PYTEST) -m slow
+
+# The whole suite beside four programs that take all of the processor that they get.
+test-busy: $(DEV)
+	for i in 1 2 3 4; do sh -c 'while :; do :; done' & done; trap 'kill 0' EXIT; $(PYTEST) -m ""
+
+# A run that is killed again and again, for an hour.
+soak: $(VENV)/installed
+	$(VENV)/bin/python bench/soak.py
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

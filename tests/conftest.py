@@ -1,14 +1,11 @@
-"""Eight virtual CPU devices, a compilation cache, and the smallest real run."""
+"""Eight virtual CPU devices, quick compilation, one cache for all processes, and the smallest real run."""
 
 import contextlib
-import dataclasses
 import os
 import signal
 import socket
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared" / "data"  # real images and weights; tests that want them skip where they are missing
+from places import ROOT
 
 # Programs inherit what is ignored, as in the background or under nohup, but no handlers.
 for number in (signal.SIGINT, signal.SIGHUP):
@@ -34,67 +31,25 @@ import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 # Shapes and dtypes in signatures are checked in every call that a test causes; only here, since users would pay for it.
-# Tuples of numbers are left to the builders, whose own answers tests/test_inputs.py wants to see.
+# Tuples of numbers are left to the builders, whose own answers tests/unit/models/test_inputs.py wants to see.
 install_import_hook(
     ["sagan_jax.models", "sagan_jax.training.losses", "sagan_jax.metrics", "sagan_jax.ops"],
     "beartype.beartype(conf=beartype.BeartypeConf(hint_overrides=beartype.FrozenDict({tuple[int, ...]: object})))",
 )
 jax.config.update("jax_num_cpu_devices", 8)
 
-from sagan_jax.config import load_config  # noqa: E402
-from sagan_jax.data.digits import Digits  # noqa: E402
-from sagan_jax.data.pipeline import Pipeline  # noqa: E402
+from tiny import Trainer, tiny_config  # noqa: E402
+
 from sagan_jax.features import classifier, extractor  # noqa: E402
-from sagan_jax.runtime.randomness import stream_key  # noqa: E402
-from sagan_jax.runtime.sharding import batch_sharding, make_mesh, put_global, state_shardings, to_global  # noqa: E402
-from sagan_jax.training.creation import fresh_state  # noqa: E402
-from sagan_jax.training.dispatch import compile_steps  # noqa: E402
 from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
-from sagan_jax.training.step_config import build_step_config  # noqa: E402
 
 
-def tiny_config():
-    """Digits with the narrowest networks that still have every kind of layer."""
-    config = load_config("digits")
-    config.model.latent_size = 8
-    config.model.generator.channels = 2
-    config.model.discriminator.channels = 2
-    config.train.update(batch_size=16, steps=6, ema_start_step=2)
-    config.sampling.update(batch_size=16, standing_batches=2)
-    config.log.update(every_steps=2, pictures_every_steps=100, sheet_columns=2)
-    config.eval.features = ""
-    return config
-
-
-@dataclasses.dataclass
-class Trainer:
-    """A compiled step on some of the virtual devices."""
-
-    config: object
-    devices: int = 1
-    first: object = None  # the state of step 0, on the host
-
-    def __post_init__(self):
-        self.step_config = build_step_config(self.config)
-        self.mesh = make_mesh(jax.devices()[: self.devices], self.config.mesh.fsdp)
-        self.step = compile_steps(self.step_config, self.mesh, self.config.data.resolution)
-        self.pipeline = Pipeline(self.config, Digits(self.config.data.resolution))
-
-    def fresh_state(self):
-        if self.first is None:
-            self.first = jax.device_get(
-                fresh_state(self.step_config, self.mesh, stream_key(self.config.seed, "initial weights"))
-            )
-        return jax.tree.map(put_global, state_shardings(self.mesh, self.first), jax.tree.map(np.copy, self.first))
-
-    def batch(self, step):
-        return to_global(batch_sharding(self.mesh), self.pipeline.batch_for_step(step))
-
-    def run(self, state, steps):
-        key, metrics = stream_key(self.config.seed, "train"), None
-        for _ in range(steps):
-            state, metrics = self.step(state, None, (self.batch(int(state.step)),), key)
-        return state, metrics
+@pytest.fixture
+def optimised_compilation():
+    """For what takes many steps."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,12 +8,13 @@ import time
 
 import jax
 import numpy as np
-from conftest import ROOT, tiny_config
+from places import ROOT
+from tiny import tiny_config
 from warm_start import start_warm
 
 from sagan_jax.config import flat_fields, load_config
 from sagan_jax.runtime.checkpoint import Checkpoints
-from sagan_jax.runtime.sharding import make_mesh
+from sagan_jax.runtime.sharding import make_mesh, replicated
 from sagan_jax.runtime.workdir import CHECKPOINTS, read_metrics
 from sagan_jax.training.continuation import initial_state
 from sagan_jax.training.step_config import build_step_config
@@ -139,3 +140,15 @@ def assert_same_numbers(found, expected, steps):
     differing = {step: (values[0].get(step), row) for step, row in values[1].items() if values[0].get(step) != row}
     assert not differing
     assert values[0] == values[1]
+
+
+def state_of(number):
+    numbers = np.random.default_rng(number).normal(size=(64, 64)).astype(np.float32)
+    return {"weights": jax.device_put(numbers, replicated(make_mesh()))}
+
+
+def save_three(folder):
+    checkpoints = Checkpoints(folder, keep=3, keep_every_steps=100)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state_of(step))
+    checkpoints.close()

@@ -1,0 +1,208 @@
+"""What researchers add without touching the package, each in at most 25 lines; and `train_and_evaluate` as a call."""
+
+import inspect
+import threading
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import tiny_config
+
+import sagan_jax
+from sagan_jax.errors import InputError
+from sagan_jax.models.layers import Conv, Dense, LayerConfig
+from sagan_jax.training.losses import LOSSES
+
+SIZE = {"channels": 2, "num_classes": 10, "attention_resolutions": (8,)}
+
+
+# A gradient penalty on real images (R1, Mescheder et al. 2018), every other update.
+def r1(inputs, weight=10.0):
+    def penalty():
+        def total(images):
+            return inputs.discriminate(images, inputs.real_labels).sum()
+
+        gradients = jax.grad(total)(inputs.real_images)
+        return weight / 2 * jnp.mean(jnp.sum(jnp.square(gradients), axis=(1, 2, 3)))
+
+    return jax.lax.cond(inputs.number % 2 == 0, penalty, lambda: jnp.zeros(()))
+
+
+# A relativistic average loss (Jolicoeur-Martineau 2018), for which the generator's loss needs real images.
+def relative(first, second):
+    return jnp.mean(jax.nn.softplus(jnp.mean(second) - first)) + jnp.mean(jax.nn.softplus(second - jnp.mean(first)))
+
+
+RELATIVISTIC = sagan_jax.AdversarialLoss(
+    discriminator=relative, generator=lambda fake_logits, real_logits: relative(fake_logits, real_logits())
+)
+
+
+class MultiHeadAttention(nn.Module):
+    """Two heads over all positions, scores scaled, in the place of SelfAttention."""
+
+    config: LayerConfig
+    heads: int = 2
+
+    @nn.compact
+    def __call__(self, x):
+        batch, height, width, channels = x.shape
+        shape = (batch, height * width, self.heads, -1)
+        narrow = self.heads * max(1, channels // 8)
+        query, key, value = (
+            Conv(features, 1, self.config, name=name)(x).reshape(shape)
+            for name, features in (("query", narrow), ("key", narrow), ("value", channels))
+        )
+        scores = jnp.einsum("blhk,bmhk->bhlm", query, key) / query.shape[-1] ** 0.5
+        weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(value.dtype)
+        attended = jnp.einsum("bhlm,bmhv->blhv", weights, value).reshape(x.shape)
+        gamma = self.param("gamma", nn.initializers.zeros, ())
+        return (x + gamma.astype(x.dtype) * Conv(channels, 1, self.config, name="output")(attended)).astype(x.dtype)
+
+
+class Tracker:
+    """Stands for an experiment tracker: keeps what it is given."""
+
+    def __init__(self):
+        self.rows, self.pictures, self.texts, self.closed = {}, {}, {}, False
+
+    def write_scalars(self, step, scalars):
+        self.rows.setdefault(step, {}).update(scalars)
+
+    def write_images(self, step, images):
+        self.pictures |= {(step, kind): image.shape for kind, image in images.items()}
+
+    def write_texts(self, step, texts):
+        self.texts |= texts
+
+    def close(self):
+        self.closed = True
+
+
+def test_each_addition_is_short():
+    for addition in (r1, relative, MultiHeadAttention, Tracker):
+        assert len(inspect.getsource(addition).splitlines()) <= 25
+
+
+def networks(**more):
+    return sagan_jax.Networks(
+        sagan_jax.build_generator(16, **SIZE, **more), sagan_jax.build_discriminator(16, **SIZE, **more)
+    )
+
+
+def colours(count=64):
+    """Images of one colour, three classes."""
+    labels = np.arange(count, dtype=np.int32) % 3
+    images = np.zeros((count, 16, 16, 3), np.uint8)
+    images[np.arange(count), :, :, labels] = 200
+    return sagan_jax.ArrayImages("colours", images, labels, ("red", "green", "blue"))
+
+
+def test_penalty_loss_attention_and_writer_together(tmp_path):
+    """One run with all four, then on from its checkpoint, from a thread; and the model opened for sampling."""
+    config, tracker, pair = tiny_config(), Tracker(), networks(attention=MultiHeadAttention)
+    config.train.update(steps=2)
+    config.log.every_steps = 1
+    parts = {"networks": pair, "loss": RELATIVISTIC, "penalties": [sagan_jax.Penalty("r1", discriminator=r1)]}
+    state, summary = sagan_jax.train_and_evaluate(config, tmp_path / "run", writers=[tracker], **parts)
+    assert (int(state.step), summary.step) == (2, 2)
+    assert summary.samples.exists()
+    assert tracker.rows[2]["d_r1"] == 0  # the second update of the discriminator
+    assert {"config"} <= tracker.texts.keys()
+    assert (2, "samples") in tracker.pictures
+    assert tracker.closed
+    assert "output" in state.discriminator.spectral_stats["attention_8"]
+
+    config.train.steps = 3
+    again = Tracker()
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(sagan_jax.train_and_evaluate(config, tmp_path / "run", writers=[again], **parts))
+    )
+    thread.start()
+    thread.join()
+    ((state, _),) = results
+    assert int(state.step) == 3
+    assert again.rows[3]["d_r1"] > 0
+    assert again.rows[3].keys() >= {"g_loss", "d_loss"}
+
+    model = sagan_jax.load(tmp_path / "run", networks=pair)
+    assert model.sample(["3"], num=2).shape == (2, 16, 16, 3)
+    with pytest.raises(InputError, match=r"the arrays in checkpoint 3 of .* are not those of the networks"):
+        sagan_jax.load(tmp_path / "run")
+    with pytest.raises(InputError, match=r"pass the modules that it was trained with as networks="):
+        sagan_jax.train_and_evaluate(config, tmp_path / "run")
+
+
+def test_a_source_of_ones_own(tmp_path):
+    config = tiny_config()
+    config.model.num_classes = -1
+    config.train.steps = 1
+    state, _ = sagan_jax.train_and_evaluate(config, str(tmp_path), source=colours())
+    assert state.generator.params["block_8"]["norm_0"]["scale"].shape[0] == 3
+    assert sagan_jax.load(tmp_path).class_names == ("red", "green", "blue")
+
+
+WRONG = {
+    "source": ({"source": object()}, "source = object: it has no"),
+    "float images": (
+        {"source": sagan_jax.ArrayImages("floats", np.zeros((4, 16, 16, 3), np.float32))},
+        "source = ArrayImages: .*float32",
+    ),
+    "networks": (
+        {"networks": sagan_jax.Networks(Dense(1, LayerConfig()), None)},
+        "networks.generator is a Dense, which has no arch",
+    ),
+    "classes": ({"networks": networks(), "source": colours()}, "networks.generator is for 16 px and 10 classes"),
+    "penalties": ({"penalties": [r1]}, "penalties = .* must be sagan_jax.Penalty"),
+    "twice": ({"penalties": [sagan_jax.Penalty("r1"), sagan_jax.Penalty("r1")]}, "each with a name of its own"),
+    "loss": ({"loss": r1}, "loss = .* must be a sagan_jax.AdversarialLoss"),
+    "writers": ({"writers": [object()]}, r"writers\[0\] = .* no object with a method write_scalars"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_part_that_cannot_be_used_is_refused_before_anything_is_made(case, tmp_path):
+    parts, message = WRONG[case]
+    config = tiny_config()
+    config.model.num_classes = -1
+    with pytest.raises(ValueError, match=message):
+        sagan_jax.train_and_evaluate(config, tmp_path / "run", **parts)
+    assert not list(tmp_path.glob("run/*.json"))
+
+
+def test_losses_that_do_not_ask_for_real_images_do_not_compute_their_logits():
+    asked = []
+
+    def real_logits():
+        asked.append(1)
+        return jnp.zeros(2)
+
+    for loss in LOSSES.values():
+        loss.generator(jnp.zeros(2), real_logits)
+    assert not asked
+    RELATIVISTIC.generator(jnp.zeros(2), real_logits)
+    assert asked
+
+
+@pytest.mark.parametrize("conditioning", ["shared embedding", "hierarchical latents"])
+def test_conditioning_on_vectors_is_a_config_away(conditioning, tmp_path):
+    config = tiny_config()
+    config.model.generator.conditioning = conditioning
+    config.train.steps = 1
+    state, _ = sagan_jax.train_and_evaluate(config, tmp_path / "run")
+    scale = state.generator.params["block_8"]["norm_0"]["scale"]["kernel"]
+    assert scale.shape[0] == {"shared embedding": 128, "hierarchical latents": 128 + 8 // 3}[conditioning]
+    assert "scale" in state.generator.spectral_stats["block_8"]["norm_0"]
+    model = sagan_jax.load(tmp_path / "run")
+    assert model.sample([0, 5]).shape == (2, 16, 16, 3)
+    assert model.card.conditioning == conditioning
+
+
+def test_every_public_name_is_there():
+    assert all(getattr(sagan_jax, name) is not None for name in sagan_jax.__all__)
+    assert set(sagan_jax.__all__) <= set(dir(sagan_jax))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sagan_jax.nothing

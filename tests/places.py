@@ -1,0 +1,6 @@
+"""Where the project is, and the data that its developers have beside it."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"  # real images and weights; tests that want them skip where they are missing

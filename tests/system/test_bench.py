@@ -1,0 +1,93 @@
+"""The benchmarks run, in their smallest form, and their figures make sense."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from places import ROOT
+from tiny import Trainer
+
+from sagan_jax.config import load_config
+from sagan_jax.ops import resampling
+from sagan_jax.runtime.programs import forget_programs
+
+pytestmark = pytest.mark.slow
+
+
+def run(program, *arguments, **environment):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable} | environment
+    process = subprocess.run([program, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """But the PyTorch peer, which needs torch."""
+    file = tmp_path_factory.mktemp("gpu") / "found.json"
+    assert run("bench/gpu.sh", str(file), "--smallest").count("exit 0") == 3
+    return json.loads(file.read_text())["parts"]
+
+
+def test_gpu_benchmarks_in_their_smallest_form(parts):
+    assert set(parts) == {"step", "correct", "operations"}
+    step, correct, operations = (parts[name]["found"][0] for name in ("step", "correct", "operations"))
+    assert 0 < step["mfu"] < 1.5
+    assert step["compile_s_cached"] < step["compile_s_cold"]
+    assert step["real_images_per_s"] == pytest.approx(8000 / step["ms_median"])
+    assert len(step["top_kernels"]) > 5
+    assert set(map(str, correct["float32"].values())) == {"0.0", "{}"}  # a CPU against itself
+    assert all(0 < error < 0.1 for error in correct["bfloat16"].values() if isinstance(error, float))
+    assert {row["form"] for row in operations["operations"]} == {"joined", "apart", "same size", "attention"}
+
+
+def test_work_grows_linearly_with_the_batch(parts, tmp_path):
+    run(
+        *(sys.executable, "bench/sweep.py", "--config=digits", "--vary=train.batch_size=16"),
+        *("--set=model.generator.channels=4", "--set=model.discriminator.channels=4", f"--json={tmp_path / 'rows'}"),
+    )
+    (row,) = (json.loads(line) for line in (tmp_path / "rows").read_text().splitlines())
+    assert row["batch_size"] == row["value"] == 16
+    of_half_the_batch = parts["step"]["found"][0]["gflop_per_image"]
+    assert 0.8 * of_half_the_batch < row["gflop_per_image"] < of_half_the_batch  # the optimiser's work is shared
+
+
+@pytest.mark.usefixtures("optimised_compilation")
+def test_joined_and_plain_convolutions_learn_the_digits_alike(monkeypatch):
+    """Mean losses over the last 100 of 200 steps; single steps differ, since the game amplifies rounding."""
+    losses = {}
+    for form, fewest in (("joined", 1), ("plain", 10**9)):
+        monkeypatch.setattr(resampling, "FEWEST_POSITIONS", fewest)
+        forget_programs()
+        trainer = Trainer(load_config("digits"))
+        state, rows = trainer.fresh_state(), []
+        for _ in range(200):
+            state, metrics = trainer.run(state, 1)
+            rows.append([float(metrics["d_loss"]), float(metrics["g_loss"])])
+        losses[form] = np.asarray(rows)
+    joined, plain = losses["joined"], losses["plain"]
+    np.testing.assert_allclose(joined[:3], plain[:3], rtol=1e-3, atol=1e-3)
+    assert (joined[3:] != plain[3:]).any()  # these were two programs
+    noise = plain[100:].std(axis=0)
+    assert (np.abs(joined[100:].mean(axis=0) - plain[100:].mean(axis=0)) < noise).all()
+
+
+def test_what_a_config_learns_is_scored_at_fixed_points(tmp_path):
+    out = tmp_path / "found.json"
+    changes = ("model.generator.channels=2", "model.discriminator.channels=2", "train.batch_size=16")
+    run(
+        *(sys.executable, "bench/quality.py", "--config=digits", "--steps=4", "--points=2", "--samples=200"),
+        *("--features=classifier", f"--out={out}", *(f"--set={change}" for change in changes)),
+        JAX_DISABLE_MOST_OPTIMIZATIONS="false",  # the classifier takes 400 steps
+    )
+    found = json.loads(out.read_text())
+    assert [point["step"] for point in found["points"]] == [2, 4]
+    for point in found["points"]:
+        (evaluation,) = point["scores"]
+        assert evaluation["protocol"]["generated"]["images"] == 200
+        assert evaluation["scores"]["fd_classifier"]["value"] > 1  # nothing is learnt in four steps
+    assert found["set"] == list(changes)
+    assert out.with_suffix(".png").exists()
