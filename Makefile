@@ -1,8 +1,10 @@
-# make train | make demo-report | make explore | make test | make lint | make libtpu | make clean
+# make train | make demo-report | make explore | make test | make test-busy | make soak | make lint | make libtpu | make clean
 # make train EXTRAS=cuda installs JAX for a GPU first: cuda (CUDA 13), cuda12, tpu; several as EXTRAS=cuda,gcs.
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?=
+# The versions that the tests pass with; `make CONSTRAINTS=` takes the newest of everything.
+CONSTRAINTS ?= -c constraints.txt
 WORKDIR ?= runs/digits
 
 # What a command needs is installed when it is first called: the core for training, an extra for what wants one.
@@ -60,11 +62,11 @@ $(VENV)/bin/python:
 
 # The stamps are newer than what they were made from, so a second call installs nothing.
 $(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
-	$(INSTALL) -c constraints.txt -e .
+	$(INSTALL) $(CONSTRAINTS) -e .
 	touch $@
 
 $(VENV)/installed-%: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
-	$(INSTALL) -c constraints.txt -e '.[$*]'
+	$(INSTALL) $(CONSTRAINTS) -e '.[$*]'
 	touch $@
 
 # The TPU's compiler, for bench/tpu_aot.py and its tests, in a folder of its own: among the other packages it would have
@@ -72,7 +74,7 @@ $(VENV)/installed-%: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
 libtpu: $(VENV)/libtpu/installed
 
 $(VENV)/libtpu/installed: $(DEV)
-	$(INSTALL) -c constraints.txt --no-deps --upgrade --target $(VENV)/libtpu libtpu
+	$(INSTALL) $(CONSTRAINTS) --no-deps --upgrade --target $(VENV)/libtpu libtpu
 	touch $@
 
 clean:

@@ -120,6 +120,13 @@ def test_only_one_file_says_partition_spec():
     assert naming == ["sharding.py"]
 
 
+def test_unit_tests_are_named_after_their_modules():
+    unit = ROOT / "tests" / "unit"
+    named = [path.relative_to(unit) for path in unit.rglob("test_*.py")]
+    assert len(named) > 40
+    assert not [path for path in named if not (PACKAGE / path.parent / path.name.removeprefix("test_")).exists()]
+
+
 def test_files_and_functions_stay_short():
     long = []
     for path in [*sources(), *(ROOT / "configs").glob("*.py")]:
