@@ -27,7 +27,7 @@ def config_for(steps):
     config = tiny_config()
     config.train.steps = steps
     config.checkpoint.every_steps = 4
-    config.log.update(every_steps=1, pictures_every_steps=6)
+    config.log.update(every_steps=1, pictures_every_steps=8)
     return config
 
 

@@ -244,11 +244,11 @@ def test_the_watchdog_ends_a_process_that_hangs_and_says_where():
     program = (
         "import time; from sagan_jax.runtime.watchdog import Watchdog\n"
         "def stuck(): time.sleep(9999)\n"
-        "with Watchdog(1.0) as watchdog:\n"
-        "    time.sleep(2.5)  # before the first sign it is patient\n"
+        "with Watchdog(3.0) as watchdog:\n"
+        "    time.sleep(4)  # before the first sign it is patient\n"
         "    with watchdog.steps():\n"
-        "        for _ in range(4): watchdog.heartbeat(); time.sleep(0.5)\n"
-        "    time.sleep(2.5); watchdog.heartbeat()\n"
+        "        for _ in range(20): watchdog.heartbeat(); time.sleep(0.2)\n"
+        "    time.sleep(4); watchdog.heartbeat()\n"
         "    print('still here', flush=True); stuck()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -257,7 +257,7 @@ def test_the_watchdog_ends_a_process_that_hangs_and_says_where():
     )
     assert result.returncode == HUNG
     assert result.stdout == "still here\n"
-    assert "nothing was finished for more than 1 seconds (faults.hang_seconds = 1 between two steps" in result.stderr
+    assert "nothing was finished for more than 3 seconds (faults.hang_seconds = 3 between two steps" in result.stderr
     assert "in stuck" in result.stderr
 
 
@@ -271,7 +271,7 @@ def test_a_run_that_hangs_ends_soon(tmp_path, monkeypatch):
 
     def stuck(progress, steps):
         if next(calls) == 3:
-            assert ended.wait(20)
+            assert ended.wait(600)
             raise TimeoutError
 
     monkeypatch.setattr(Progress, "advance", stuck)

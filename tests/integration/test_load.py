@@ -185,7 +185,7 @@ np.save(sys.argv[2], asyncio.run(in_a_notebook()))
 def test_nothing_is_printed_and_one_device_makes_the_same_images(run, tiny_run, tmp_path):
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tiny_run), str(tmp_path / "images.npy")]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     difference = np.load(tmp_path / "images.npy").astype(int) - run.sample(num=4, seed=5)
     assert np.abs(difference).max() <= 1
@@ -198,8 +198,8 @@ def test_several_threads_use_several_models_on_eight_devices(run, digits, tiny_r
         found = [(model, threads.submit(model.sample, num=30, seed=2)) for model in (run, digits) * 10]
         opened = threads.submit(load, tiny_run)
         for model, images in found:
-            np.testing.assert_array_equal(images.result(timeout=300), expected[model])
-        np.testing.assert_array_equal(opened.result(timeout=300).sample(num=30, seed=2), expected[run])
+            np.testing.assert_array_equal(images.result(timeout=1200), expected[model])
+        np.testing.assert_array_equal(opened.result(timeout=1200).sample(num=30, seed=2), expected[run])
 
 
 class InvertedGenerator(Generator):
@@ -272,7 +272,7 @@ def test_models_in_a_bucket(bucket, tiny_run, exported):
     )
     command = [sys.executable, "-c", program, str(tiny_run), str(exported)]
     environment = os.environ | bucket | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200)
     assert result.stdout == "(2, 16, 16, 3)\n" * 2, result.stderr
 
 

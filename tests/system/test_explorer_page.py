@@ -25,6 +25,7 @@ from sagan_jax.runtime.sharding import make_mesh
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 600_000  # milliseconds
 OPACITY = 0.82  # of the layer's largest weight
 
 
@@ -61,7 +62,7 @@ def browser():
     if not CHROMIUM:
         pytest.skip("there is no Chromium: apt-get install chromium")
     with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
         yield opened
         opened.close()
 
@@ -81,6 +82,7 @@ def page(browser, address):
 
 
 def visit(page, address):
+    page.set_default_timeout(PATIENCE)
     page.goto(address)
     page.wait_for_selector("#stage-image")
 

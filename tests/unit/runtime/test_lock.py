@@ -34,7 +34,7 @@ def test_a_lock_in_a_bucket_is_kept_fresh_and_outlives_nobody(bucket_folder):
     with lock.workdir_lock(bucket_folder):
         assert "killed" not in file.read_text()
         file.unlink()  # with the whole folder, say
-        end = time.monotonic() + 20
+        end = time.monotonic() + 600
         while not file.exists() and time.monotonic() < end:
             time.sleep(0.05)
         assert file.exists()
@@ -44,16 +44,19 @@ def test_a_lock_in_a_bucket_is_kept_fresh_and_outlives_nobody(bucket_folder):
 def test_of_two_runs_that_begin_at_once_in_a_bucket_one_is_refused(bucket_folder, before):
     if before != "nothing":
         (bucket_folder / lock.LOCK_FILE).write_text('{"owner": "killed"}')
-    together, inside, refused = threading.Barrier(2), [], []
+    together, answered, inside, refused = threading.Barrier(2), threading.Event(), [], []
 
     def run(number):
         together.wait()
         try:
             with lock.workdir_lock(bucket_folder):
                 inside.append(number)
-                time.sleep(1.0)
+                if len(inside) == 2:
+                    answered.set()
+                answered.wait()
         except InputError:
             refused.append(number)
+            answered.set()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -69,7 +72,7 @@ def test_a_run_whose_bucket_is_taken_by_another_ends(bucket_folder, monkeypatch,
     others = json.dumps({"owner": "process 1 elsewhere", "run": "another", "beat": "1"})
     with lock.workdir_lock(bucket_folder):
         file.write_text(others)
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + 600
         while not statuses and time.monotonic() < limit:
             time.sleep(0.05)
     assert set(statuses) == {BAD_INPUT}
