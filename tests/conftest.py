@@ -18,6 +18,8 @@ os.environ |= {
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    # A shape that is widened unasked is a mistake more often than not.
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
     # Compiled in a fifth of the time.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
     "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")
@@ -67,6 +69,13 @@ def one_classifier():
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(extractor, "train_classifier", train_once)
+        yield
+
+
+@pytest.fixture
+def strict_dtypes():
+    """For rooms that mix no dtypes unasked. Optax does, and so do networks in bfloat16, whose sums are in float32."""
+    with jax.numpy_dtype_promotion("strict"):
         yield
 
 

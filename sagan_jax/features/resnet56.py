@@ -30,7 +30,8 @@ class ResNet56(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
         """Maps pixels 0..255 [B, 32, 32, 3] to "features" [B, 64] and "logits" [B, 10]."""
-        x = (images.astype(jnp.float32) / 255 - jnp.asarray(MEAN)) / jnp.asarray(STD)
+        mean, std = (jnp.asarray(numbers)[None, None, None] for numbers in (MEAN, STD))
+        x = (images.astype(jnp.float32) / 255 - mean) / std
         x = nn.relu(_norm("bn1")(_conv(16, 1, "conv1")(x)))
         for stage, (channels, stride) in enumerate(STAGES, start=1):
             for block in range(BLOCKS):

@@ -54,11 +54,12 @@ class BatchNorm(nn.Module):
         mean, var = mean[:, None, None, :], var[:, None, None, :]
 
         if condition is None:
-            scale = self.param("scale", nn.initializers.ones, (channels,))
-            bias = self.param("bias", nn.initializers.zeros, (channels,))
+            scale = self.param("scale", nn.initializers.ones, (channels,))[None]
+            bias = self.param("bias", nn.initializers.zeros, (channels,))[None]
         else:
             maps = self._from_labels if jnp.issubdtype(condition.dtype, jnp.integer) else self._from_vectors
-            scale, bias = (y[:, None, None, :] for y in maps(condition, channels))
+            scale, bias = maps(condition, channels)
+        scale, bias = scale[:, None, None, :], bias[:, None, None, :]
         # One multiply and one add per element: y = x * factor + offset.
         factor = scale * jax.lax.rsqrt(var + self.config.batch_norm_epsilon)
         offset = bias - mean * factor
@@ -69,8 +70,10 @@ class BatchNorm(nn.Module):
         if CLASS_TABLES in self.config.spectral_norm:
             scale = 1 + Embedding(self.num_classes, channels, self.config, name="scale")(labels)
             return scale, Embedding(self.num_classes, channels, self.config, name="bias")(labels)
-        scale = self.param("scale", nn.initializers.ones, (self.num_classes, channels))[labels]
-        return scale, self.param("bias", nn.initializers.zeros, (self.num_classes, channels))[labels]
+        shape = (self.num_classes, channels)
+        tables = self.param("scale", nn.initializers.ones, shape), self.param("bias", nn.initializers.zeros, shape)
+        scale, bias = (jnp.asarray(table)[labels] for table in tables)  # NumPy's cannot be indexed by traced labels
+        return scale, bias
 
     def _from_vectors(self, vectors: jax.Array, channels: int) -> tuple[jax.Array, jax.Array]:
         """Returns gain and bias of each image, [B, C]."""
@@ -88,7 +91,7 @@ def _moments(x: jax.Array, groups: int) -> tuple[jax.Array, jax.Array]:
     # Of x as it is: a map in float32 that is used twice would be written to memory.
     pixels = x[:, :, x.shape[2] // 2, x.shape[3] // 2].astype(jnp.float32)
     shift = jax.lax.stop_gradient(jnp.mean(pixels, axis=0))
-    x = x.astype(jnp.float32) - shift[:, None, None]
+    x = x.astype(jnp.float32) - shift[None, :, None, None]
     mean = jnp.mean(x, axis=(0, 2, 3))
     mean_of_squares = jnp.mean(jnp.square(x), axis=(0, 2, 3))
     return shift + mean, jnp.maximum(mean_of_squares - jnp.square(mean), 0.0)

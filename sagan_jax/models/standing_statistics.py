@@ -40,6 +40,6 @@ def _pooled(stats: Tree) -> Tree:
     """Moments [N, C] of N equal batches -> moments [C] of all of them together."""
     if set(stats) == {"mean", "var"}:
         mean = jnp.mean(stats["mean"], axis=0)
-        variance_of_means = jnp.mean(jnp.square(stats["mean"] - mean), axis=0)
+        variance_of_means = jnp.mean(jnp.square(stats["mean"] - mean[None]), axis=0)
         return {"mean": mean, "var": jnp.mean(stats["var"], axis=0) + variance_of_means}
     return {name: _pooled(child) for name, child in stats.items()}

@@ -17,10 +17,10 @@ PINNED: dict[str, Any] = {  # by which the same seed gives the same numbers ever
     "jax_random_seed_offset": 0,
     "jax_high_dynamic_range_gumbel": False,
     "jax_numpy_dtype_promotion": "standard",
-    "jax_numpy_rank_promotion": "allow",
 }
 EXTRAS = {"cuda": "cuda13", "gpu": "cuda13", "tpu": "tpu"}  # of the package jax, by JAX's names of platforms
 RECORDED = (*PINNED, "jax_default_matmul_precision")  # a person may choose the last, for a whole run
+ONCE_RECORDED = ("jax_numpy_rank_promotion",)  # in earlier runs, though results do not depend on it: it can only raise
 
 
 def pin_settings() -> None:

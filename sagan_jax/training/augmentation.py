@@ -74,7 +74,7 @@ def cutout(image: jax.Array, key: jax.Array) -> jax.Array:
         return (place >= 0) & (place < length)
 
     rows, columns = map(covered, image.shape[:2], jax.random.split(key))
-    return jnp.where((rows[:, None] & columns)[:, :, None], 0.0, image)
+    return jnp.where((rows[:, None] & columns[None])[:, :, None], 0.0, image)
 
 
 CHANGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -86,4 +86,4 @@ CHANGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 def _moved(size: int, by: jax.Array) -> jax.Array:
     """Returns the matrix [size, size] float32 that moves a vector's entries by `by`."""
-    return jnp.equal(jnp.arange(size)[:, None] - by, jnp.arange(size)).astype(jnp.float32)
+    return jnp.equal(jnp.arange(size)[:, None] - by, jnp.arange(size)[None]).astype(jnp.float32)

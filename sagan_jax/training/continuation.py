@@ -8,7 +8,7 @@ from sagan_jax.config import default_config
 from sagan_jax.data.source import ImageSource, ImageStream, class_frequencies
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.checkpoint import Checkpoints
-from sagan_jax.runtime.jax_settings import recorded_settings, usual_settings
+from sagan_jax.runtime.jax_settings import ONCE_RECORDED, recorded_settings, usual_settings
 from sagan_jax.runtime.processes import is_host0
 from sagan_jax.runtime.randomness import stream_key
 from sagan_jax.runtime.settings import check_settings, save_settings
@@ -32,7 +32,8 @@ def check_continuation(
     if saved is not None:
         check_settings(folder, DATA_FILE, _data(config, source), free=("class_frequencies",), defaults={})
         usual = default_config().to_dict() | {JAX: usual_settings()}
-        check_settings(folder, CONFIG_FILE, settings_of(config), free_fields(config), defaults=usual)
+        free = free_fields(config) + tuple(f"{JAX}.{name}" for name in ONCE_RECORDED)
+        check_settings(folder, CONFIG_FILE, settings_of(config), free, defaults=usual)
         if saved > config.train.steps:
             raise InputError(
                 f", but the run in {folder} has taken {saved} steps already",

@@ -234,8 +234,8 @@ def largest_difference(found, expected):
 
 @pytest.fixture(scope="module")
 def float64():
-    """Makes float64 of all that the package calls float32."""
-    with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
+    """Makes float64 of all that the package calls float32; and lets the reference broadcast as in textbooks."""
+    with jax.enable_x64(True), jax.numpy_rank_promotion("allow"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(jnp, "float32", jnp.float64)
         patch.setitem(networks.DTYPES, "float32", jnp.float64)
         yield

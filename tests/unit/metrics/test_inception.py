@@ -20,6 +20,8 @@ from sagan_jax.metrics.inception import SIDE, Inception, normalised
 from sagan_jax.runtime.sharding import make_mesh
 from sagan_jax.weights.files import read_weights
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 WEIGHTS = DATA / "features" / "inception2015_mixed7.npz"
 # The first eight of the 768 features, their sum and their norm, by an independent implementation.
 REFERENCE = {

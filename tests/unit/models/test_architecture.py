@@ -15,6 +15,8 @@ from sagan_jax.models.generator import Generator
 from sagan_jax.models.layers import LayerConfig
 from sagan_jax.training.networks import build_networks
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 
 def shapes(module, *inputs, **options):
     return jax.eval_shape(lambda key: module.init_with_output(key, *inputs, **options), jax.random.key(0))

@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem, GeneratorBlock
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.layers import Conv, LayerConfig
 from sagan_jax.ops.resampling import mean_pool, upsample
+
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 X = jax.random.normal(jax.random.key(0), (6, 4, 4, 5)) * 3 + 1
 

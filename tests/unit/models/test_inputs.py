@@ -8,6 +8,8 @@ import pytest
 from sagan_jax import build_discriminator, build_generator
 from sagan_jax.models.conditioning import HierarchicalLatents
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 SIZE = {"channels": 1, "attention_resolutions": (8,)}
 LABELS, LATENTS, IMAGES = jnp.zeros(2, jnp.int32), jnp.zeros((2, 8)), jnp.zeros((2, 16, 16, 3))
 CALLS = {

@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from sagan_jax.models.generator import build_generator
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
+
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
 
 
 def test_standing_statistics_are_those_of_one_large_batch():

@@ -1,5 +1,6 @@
 """Settings of JAX in the environment: results do not depend on them, and a device that is missing is one sentence."""
 
+import json
 import logging
 import os
 import subprocess
@@ -7,12 +8,16 @@ import sys
 
 import jax
 import pytest
+from etils import epath
 from places import ROOT
 from tiny import tiny_config
 
 import sagan_jax
+from sagan_jax.data.digits import Digits
 from sagan_jax.errors import BAD_INPUT, InputError
 from sagan_jax.runtime.jax_settings import PINNED, hint_at_unused_accelerators, recorded_settings, usual_settings
+from sagan_jax.runtime.workdir import CONFIG_FILE
+from sagan_jax.training.continuation import check_continuation, write_settings
 
 DRAW = """
 from sagan_jax.runtime.jax_settings import pin_settings
@@ -28,7 +33,6 @@ OTHER = {
     "JAX_RANDOM_SEED_OFFSET": "3",
     "JAX_HIGH_DYNAMIC_RANGE_GUMBEL": "1",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
-    "JAX_NUMPY_RANK_PROMOTION": "raise",
 }
 
 
@@ -63,6 +67,19 @@ def test_what_results_depend_on_is_recorded():
     assert recorded_settings() == usual_settings()
     with jax.default_matmul_precision("highest"):
         assert recorded_settings() == usual_settings() | {"jax_default_matmul_precision": "highest"}
+
+
+def test_a_run_that_recorded_what_results_do_not_depend_on_is_continued(tmp_path):
+    config, source, folder = tiny_config(), Digits(16), epath.Path(tmp_path)
+    write_settings(config, source, folder)
+    settings = json.loads((folder / CONFIG_FILE).read_text())
+    settings["jax"]["jax_numpy_rank_promotion"] = "allow"
+    (folder / CONFIG_FILE).write_text(json.dumps(settings))
+    check_continuation(config, source, folder, saved=0)
+    settings["jax"]["jax_threefry_partitionable"] = False
+    (folder / CONFIG_FILE).write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=r"jax.jax_threefry_partitionable = True, but the run in .* with False"):
+        check_continuation(config, source, folder, saved=0)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "nonsense"])

@@ -8,6 +8,8 @@ import pytest
 from sagan_jax.errors import InputError
 from sagan_jax.training.augmentation import augmentation
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 SIDE = 16
 
 

@@ -13,6 +13,8 @@ from sagan_jax.training import losses
 from sagan_jax.training.losses import LOSSES, adversarial_loss
 from sagan_jax.training.optimizers import build_optimizers, learning_rate_schedule
 
+pytestmark = pytest.mark.usefixtures("strict_dtypes")
+
 REAL = np.asarray(jax.random.normal(jax.random.key(0), (64,)) * 3)
 FAKE = np.asarray(jax.random.normal(jax.random.key(1), (64,)) * 3)
 
