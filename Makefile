@@ -44,7 +44,7 @@ test-slow: $(DEV)
 
 # The whole suite beside four programs that take all of the processor that they get.
 test-busy: $(DEV)
-	for i in 1 2 3 4; do sh -c 'while :; do :; done' & done; trap 'kill 0' EXIT; $(PYTEST) -m ""
+	for i in 1 2 3 4; do sh -c 'while :; do :; done' & loops="$$loops $$!"; done; trap 'kill $$loops' EXIT; $(PYTEST) -m ""
 
 # A run that is killed again and again, for an hour.
 soak: $(VENV)/installed
