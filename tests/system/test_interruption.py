@@ -348,7 +348,7 @@ def test_a_run_outlives_a_full_disk(undisturbed, tmp_path):
 
 
 def test_a_run_in_a_bucket_goes_on(bucket, undisturbed, tmp_path):
-    seldom = "--config.checkpoint.every_steps=12"
+    seldom = "--config.checkpoint.every_steps=6"  # that of step 12 waits until that of step 6 is saved
     first = start("gs://bucket/run", STEPS, seldom, environment=bucket)
     for line in first.stdout:
         if line.startswith("step 14/"):
