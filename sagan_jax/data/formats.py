@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
+from sagan_jax.extras import install_extra
+
 with contextlib.suppress(ImportError):
     import pillow_heif
 
@@ -15,7 +17,7 @@ with contextlib.suppress(ImportError):
 
 # Those that Pillow recognises but decodes only by another program, or that are documents, films and measurements.
 NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
-PLUGINS = {".heic": "pillow-heif", ".heif": "pillow-heif", ".hif": "pillow-heif"}  # what to install
+HEIF = {".heic", ".heif", ".hif"}  # read with the extra `heif`
 COMMON = "JPEG, PNG, WebP, AVIF, TIFF and others"
 SHOWN_SUFFIXES = 5
 
@@ -34,11 +36,11 @@ def has_image_suffix(name: str) -> bool:
 
 
 def counted_suffixes(names: Iterable[str]) -> str:
-    """Counts paths by their suffixes, the most frequent first: "3 .heic (pip install pillow-heif), 1 .txt"."""
+    """Counts paths by their suffixes, the most frequent first: "3 .heic (to read them: ...), 1 .txt"."""
     counts = collections.Counter(PurePosixPath(name).suffix.lower() for name in names)
     parts = []
     for suffix, count in counts.most_common(SHOWN_SUFFIXES):
-        plugin = f" (pip install {PLUGINS[suffix]} to read them)" if suffix in PLUGINS else ""
+        plugin = f" (to read them: {install_extra('heif')})" if suffix in HEIF else ""
         parts.append(f"{count:,} {suffix or 'without suffix'}{plugin}")
     rest = sum(counts.values()) - sum(count for _, count in counts.most_common(SHOWN_SUFFIXES))
     return ", ".join(parts) + (f" and {rest:,} of other kinds" if rest else "")

@@ -20,6 +20,7 @@ from sagan_jax.data.remarks import remarks_of
 from sagan_jax.data.resize import square_rgb
 from sagan_jax.data.source import open_source
 from sagan_jax.errors import InputError
+from sagan_jax.extras import install_extra
 
 GRAY = np.full((SIDE, SIDE), 120, np.uint8)
 
@@ -54,7 +55,7 @@ def test_suffixes_of_documents_and_films_are_not_those_of_images():
     assert {".jfif", ".mpo", ".apng", ".webp", ".pgm"} <= suffixes()
     assert not {".pdf", ".eps", ".mpg", ".h5", ".txt", ".svg", ""} & suffixes()
     assert counted_suffixes(["a.heic", "b.HEIC", "c"]) == (
-        "2 .heic (pip install pillow-heif to read them), 1 without suffix"
+        f"2 .heic (to read them: {install_extra('heif')}), 1 without suffix"
     )
 
 
