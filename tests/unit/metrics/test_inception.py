@@ -58,7 +58,8 @@ def test_features_of_real_images_are_those_of_another_implementation():
         archive, _, name = place.partition(":")
         image = Image.open(io.BytesIO(zipfile.ZipFile(DATA / archive).read(name))).convert("RGB")
         pixels = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))[None]
-        features = jax.jit(Inception(deepest="768").apply)({"params": params}, normalised(jnp.asarray(pixels)))["768"][0]
+        apply = jax.jit(Inception(deepest="768").apply)
+        features = apply({"params": params}, normalised(jnp.asarray(pixels)))["768"][0]
         np.testing.assert_allclose(features[:8], first, rtol=1e-3)
         assert float(features.sum()) == pytest.approx(total, rel=1e-4)
         assert float(np.linalg.norm(features)) == pytest.approx(norm, rel=1e-4)
