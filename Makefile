@@ -1,4 +1,5 @@
-# make train | make demo-report | make explore | make test | make test-busy | make soak | make lint | make libtpu | make clean
+# make train | make demo-report | make explore | make test | make lint | make libtpu | make clean, and in CONTRIBUTING.md:
+# make test-fast | make test-slow | make test-busy | make soak
 # make train EXTRAS=cuda installs JAX for a GPU first: cuda (CUDA 13), cuda12, tpu; several as EXTRAS=cuda,gcs.
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ DEV := $(VENV)/installed-dev
 # uv installs several times faster.
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(VENV)/bin/python,$(VENV)/bin/python -m pip install) -q
 
-.PHONY: train demo-report explore test test-fast test-slow test-busy soak lint libtpu clean
+.PHONY: train demo-report explore test test-fast test-slow test-busy soak lint libtpu libtpu-if-there clean
 .DEFAULT_GOAL := train
 
 train: $(CORE)
@@ -31,22 +32,20 @@ explore: $(VENV)/installed-explore
 # In the order of the folders, so that the long files begin first.
 PYTEST := $(VENV)/bin/python -m pytest -n 3 --dist=loadfile --no-loadscope-reorder
 
-test: $(DEV)
-	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/system/test_tpu_program.py skips what needs it" >&2
+test: libtpu-if-there
 	$(PYTEST) -m ""
 
 test-fast: $(DEV)
 	$(PYTEST)
 
-test-slow: $(DEV)
-	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/system/test_tpu_program.py skips what needs it" >&2
+test-slow: libtpu-if-there
 	$(PYTEST) -m slow
 
 # The whole suite beside four programs that take all of the processor that they get.
-test-busy: $(DEV)
+test-busy: libtpu-if-there
 	for i in 1 2 3 4; do sh -c 'while :; do :; done' & loops="$$loops $$!"; done; trap 'kill $$loops' EXIT; $(PYTEST) -m ""
 
-# A run that is killed again and again, for an hour.
+# A run that is killed again and again.
 soak: $(VENV)/installed
 	$(VENV)/bin/python bench/soak.py
 
@@ -68,6 +67,9 @@ $(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
 $(VENV)/installed-%: $(VENV)/bin/python setup.cfg pyproject.toml constraints.txt
 	$(INSTALL) $(CONSTRAINTS) -e '.[$*]'
 	touch $@
+
+libtpu-if-there: $(DEV)
+	@$(MAKE) libtpu || echo "no libtpu for this machine: tests/system/test_tpu_program.py skips what needs it" >&2
 
 # The TPU's compiler, for bench/tpu_aot.py and its tests, in a folder of its own: among the other packages it would have
 # every program of JAX look for a TPU at its start and complain that there is none.

@@ -46,12 +46,20 @@ from sagan_jax.features import classifier, extractor  # noqa: E402
 from sagan_jax.training.loop import train_and_evaluate  # noqa: E402
 
 
+@contextlib.contextmanager
+def optimised():
+    """For programs that take many steps."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture
 def optimised_compilation():
-    """For what takes many steps."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    with optimised():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -62,9 +70,8 @@ def one_classifier():
     def train_once(images, labels, num_classes, seed):
         key = (images.tobytes(), labels.tobytes(), num_classes, seed)
         if key not in trained:
-            jax.config.update("jax_disable_most_optimizations", False)
-            trained[key] = classifier.train_classifier(images, labels, num_classes, seed)
-            jax.config.update("jax_disable_most_optimizations", True)
+            with optimised():
+                trained[key] = classifier.train_classifier(images, labels, num_classes, seed)
         return trained[key]
 
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -58,8 +58,6 @@ class Stream:
 
 
 SIDE = 24  # of the source images
-
-
 ORANGE = (240, 120, 40)
 
 

@@ -66,7 +66,8 @@ def test_help_needs_no_jax_and_importing_changes_no_logging():
         "assert sys.unraisablehook is sys.__unraisablehook__\n"
         "assert not logging.getLogger('absl').filters\n"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def log_from(file, error=None):
