@@ -25,12 +25,13 @@ def main() -> None:
     parser.add_argument("--config", default="imagenet128", help="name of a file of configs/")
     parser.add_argument("--vary", required=True, metavar="FIELD=VALUE,VALUE,...")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="the same in all rows")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each of the five rounds, about")
     parser.add_argument("--json", type=Path, help="file that a line of JSON per row is added to")
     flags = parser.parse_args()
     field, _, values = flags.vary.partition("=")
     print(f"{field:<28}" + "".join(f"{name:>24}" for name in SHOWN), flush=True)
     for value in parsed(values):
-        figures = measured(flags.config, flags.set, field, value)
+        figures = measured(flags.config, flags.set, field, value, flags.seconds)
         print(f"{value!s:<28}" + "".join(f"{figures[name]:>24,.4g}" for name in SHOWN), flush=True)
         if flags.json:
             with flags.json.open("a") as file:
@@ -46,10 +47,10 @@ def parsed(values: str) -> tuple[Any, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def measured(config: str, changes: list[str], field: str, value: Any) -> dict[str, Any]:
+def measured(config: str, changes: list[str], field: str, value: Any, seconds: float) -> dict[str, Any]:
     """Returns the figures of train_step.py."""
     command = [sys.executable, str(Path(__file__).with_name("train_step.py")), f"--config={config}"]
-    command += [f"--set={change}" for change in changes]
+    command += [f"--seconds={seconds}", *(f"--set={change}" for change in changes)]
     command.append(f"--devices={value}" if field == "devices" else f"--set={field}={value}")
     with tempfile.NamedTemporaryFile() as file:
         subprocess.run([*command, f"--json={file.name}"], check=True, stdout=subprocess.DEVNULL)

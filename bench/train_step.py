@@ -135,7 +135,7 @@ def matmul_rate(experiment: Experiment) -> float:
     """Returns the operations per second of one device in a large square matrix product of random numbers."""
     device = experiment.mesh.devices.flat[0]
     dtype = experiment.step_config.networks.generator.config.compute_dtype
-    size = 2048 if device.platform == "cpu" else 8192
+    size = 1024 if device.platform == "cpu" else 8192
     with jax.default_device(device):
         left, right = (jax.random.normal(jax.random.key(i), (size, size), dtype) for i in range(2))
         multiply = jax.jit(jnp.matmul)

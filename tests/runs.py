@@ -21,6 +21,8 @@ from sagan_jax.training.step_config import build_step_config
 
 LIMIT = 1200  # seconds, for what takes a few
 STARTED = []  # all processes
+# For programs whose scores mean nothing: the classifier is trained for fewer steps.
+QUICK_CLASSIFIER = "from sagan_jax.features import classifier; classifier.STEPS = 20\n"
 
 
 def config_for(steps):
@@ -33,11 +35,18 @@ def config_for(steps):
 
 def start(workdir, steps, *more, process=None, **options):
     """The training program itself; `process` and options as for `start_program`."""
+    return start_program("main", *run_flags(workdir, steps), *more, process=process, **options)
+
+
+def run_flags(workdir, steps):
+    changes = (f"--config.{change}" for change in changes_of(config_for(steps)))
+    return ["--config=configs/digits.py", f"--workdir={workdir}", *changes]
+
+
+def changes_of(config):
+    """What differs from the digits' config, as FIELD=VALUE."""
     usual = flat_fields(load_config("digits"))
-    changed = {field: value for field, value in flat_fields(config_for(steps)).items() if value != usual[field]}
-    flags = [f"--config.{field}={value}" for field, value in changed.items()]
-    more = ("--config=configs/digits.py", f"--workdir={workdir}", *flags, *more)
-    return start_program("main", *more, process=process, **options)
+    return [f"{field}={value}" for field, value in flat_fields(config).items() if value != usual[field]]
 
 
 def start_program(
@@ -77,6 +86,20 @@ def start_program(
         first = first if tensorflow else f"import sys; sys.modules['tensorflow'] = None\n{first}"
         process = start_warm(f"sagan_jax.{name}", flags, environment, ROOT, output, first)
     STARTED.append(process)
+    return process
+
+
+def quick_popen(command, **_):
+    """Starts `python -m sagan_jax.NAME FLAGS` in place of `subprocess.Popen`, quickly."""
+    return start_program(command[2].removeprefix("sagan_jax."), *command[3:], output=sys.__stdout__, first=QUICK_CLASSIFIER)
+
+
+def quick_run(command, **options):
+    """Runs the same in place of `subprocess.run`; any other command as it is."""
+    if command[0] != sys.executable:
+        return subprocess.run(command, **options)
+    process = quick_popen(command)
+    assert process.wait(LIMIT) == 0
     return process
 
 

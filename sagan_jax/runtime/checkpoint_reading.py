@@ -15,6 +15,8 @@ from sagan_jax.runtime.storage import is_remote
 
 Tree = Any
 SHOWN = 3  # differences in a message
+# Of smaller arrays one device saves all: to save its share each compiles a program for every shape.
+SMALLEST_SHARE = 2**20  # bytes
 READ_ONLY = ("CheckpointManagerOptions.read_only", "Given directory is read only")  # warnings of Orbax
 
 
@@ -52,7 +54,7 @@ class SavedCheckpoints:
     def _open(self, folder: epath.Path, options: ocp.CheckpointManagerOptions) -> None:
         self.folder, self._options = folder if is_remote(folder) else folder.absolute(), options
         # Trained weights compress by a twelfth, which takes several times as long as writing them.
-        handler = ocp.PyTreeCheckpointHandler(use_compression=False)
+        handler = ocp.PyTreeCheckpointHandler(use_compression=False, type_handler_registry=_type_handlers())
         self._manager = Manager(self.folder, options=options, item_handlers=handler)
 
     def steps(self) -> list[int]:
@@ -84,6 +86,13 @@ class SavedCheckpoints:
         """Waits until everything is on disk, and closes the manager."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def _type_handlers() -> ocp.type_handlers.TypeHandlerRegistry:
+    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=SMALLEST_SHARE)
+    return ocp.type_handlers.create_type_handler_registry(
+        (jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())
+    )
 
 
 def check_arrays(saved: Tree, like: Tree, checkpoint: str, *, partial: bool) -> None:

@@ -10,10 +10,9 @@ import time
 
 import pytest
 import yaml
-from places import ROOT
-from runs import LIMIT, config_for, wait_for_step, wait_until
+from places import ROOT, WITHOUT_TENSORFLOW
+from runs import LIMIT, run_flags, wait_for_step, wait_until
 
-from sagan_jax.config import flat_fields
 from sagan_jax.runtime.workdir import read_metrics
 
 LAUNCH = ROOT / "launch"
@@ -382,40 +381,25 @@ def test_the_image_holds_what_it_names():
                 assert f"!{name}" in ignored
 
 
-def small_run(workdir, steps):
-    """The flags of a run of the smallest networks."""
-    usual = flat_fields(config_for(steps))
-    fields = [f"--config.{name}={value}" for name, value in usual.items() if name not in ("data.source", "eval.real")]
-    return ["--config=configs/digits.py", f"--workdir={workdir}", *fields]
-
-
 def start(script, *arguments, **environment):
-    environment = {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | environment
-    environment |= {"JAX_NUM_CPU_DEVICES": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
-    environment |= {"JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache")}
+    environment = {"PYTHON": sys.executable, "PYTHONPATH": WITHOUT_TENSORFLOW} | environment
+    environment |= {"JAX_NUM_CPU_DEVICES": "1"}
     command = ["bash", str(LAUNCH / script), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **pipes)
 
 
 @pytest.mark.slow
-def test_local_processes_train_together(tmp_path):
-    process = start("local_multiprocess.sh", "2", *small_run(tmp_path, 3), DEVICES_PER_PROCESS="2")
-    output = process.communicate(timeout=LIMIT)[0]
-    assert process.returncode == 0, output
-    assert "4 x cpu, 2 processes" in output
-    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 2, 3]
-
-
-@pytest.mark.slow
-def test_local_processes_stop_together(tmp_path):
-    process = start("local_multiprocess.sh", "2", *small_run(tmp_path, 10**6))
+def test_local_processes_train_and_stop_together(tmp_path):
+    process = start("local_multiprocess.sh", "2", *run_flags(tmp_path, 10**6), DEVICES_PER_PROCESS="2")
     wait_for_step(tmp_path, 3)
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=LIMIT)[0]
     assert process.returncode == 75, output
-    step = max(row["step"] for row in read_metrics(tmp_path))
-    assert f"stopped and saved after step {step:,}" in output
+    assert "4 x cpu, 2 processes" in output
+    steps = [row["step"] for row in read_metrics(tmp_path)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert f"stopped and saved after step {steps[-1]:,}" in output
 
 
 @pytest.mark.slow
@@ -425,7 +409,7 @@ def test_slurm_tasks_train_and_are_queued_again(programs, tmp_path):
     fake(programs, "scontrol", "")
     workdir = tmp_path / "run"
     job = str(os.getpid())  # the coordinator's port comes from it
-    process = start("slurm.sbatch", *small_run(workdir, 10**6), SLURM_JOB_ID=job, SAGAN_PYTHON=sys.executable)
+    process = start("slurm.sbatch", *run_flags(workdir, 10**6), SLURM_JOB_ID=job, SAGAN_PYTHON=sys.executable)
     wait_for_step(workdir, 3)
     for group in (programs / "groups").read_text().split():
         os.killpg(int(group), signal.SIGTERM)
