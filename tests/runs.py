@@ -28,8 +28,8 @@ QUICK_CLASSIFIER = "from sagan_jax.features import classifier; classifier.STEPS 
 def config_for(steps):
     config = tiny_config()
     config.train.steps = steps
-    config.checkpoint.every_steps = 4
-    config.log.update(every_steps=1, pictures_every_steps=8)
+    config.checkpoint.every_steps = 8
+    config.log.update(every_steps=1, pictures_every_steps=16)
     return config
 
 
@@ -52,7 +52,7 @@ def changes_of(config):
 def start_program(
     name,
     *flags,
-    devices=2,
+    devices=8,
     process=None,
     before=(),
     environment=None,
@@ -65,7 +65,7 @@ def start_program(
     Args:
       name: of its module.
       flags: its own.
-      devices: virtual ones per process.
+      devices: virtual ones of all processes.
       process: (port, number of processes, which one).
       before: a command that the program is an argument of.
       environment: more variables.
@@ -75,6 +75,7 @@ def start_program(
     """
     if process:
         port, count, index = process
+        devices //= count
         flags += (f"--coordinator=localhost:{port}", f"--processes={count}", f"--process={index}")
     fixed = {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     environment = os.environ | fixed | (environment or {})
@@ -91,7 +92,9 @@ def start_program(
 
 def quick_popen(command, **_):
     """Starts `python -m sagan_jax.NAME FLAGS` in place of `subprocess.Popen`, quickly."""
-    return start_program(command[2].removeprefix("sagan_jax."), *command[3:], output=sys.__stdout__, first=QUICK_CLASSIFIER)
+    return start_program(
+        command[2].removeprefix("sagan_jax."), *command[3:], output=sys.__stdout__, first=QUICK_CLASSIFIER
+    )
 
 
 def quick_run(command, **options):

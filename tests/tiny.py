@@ -1,6 +1,7 @@
 """The smallest networks that have every kind of layer, and a compiled step of theirs."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -62,3 +63,13 @@ class Trainer:
 def normal(seed, *shape):
     """Numbers from the standard normal distribution."""
     return np.random.default_rng(seed).normal(size=shape)
+
+
+def applied(module, variables, *arguments, **options):
+    """What `module.apply` returns, compiled as one program: operation by operation, each is compiled by itself."""
+    return jax.jit(functools.partial(module.apply, **options))(variables, *arguments)
+
+
+def initialised(module, *arguments, **options):
+    """What `module.init` returns, likewise."""
+    return jax.jit(functools.partial(module.init, **options))(*arguments)

@@ -1,10 +1,12 @@
 """Starts programs of the package as real processes that begin with the heavy imports done.
 
-`python warm_start.py FD` is the process that imports; it forks each program off before JAX has a device or a thread.
+`python warm_start.py FD THRESHOLD...`, with the thresholds of gc, is the process that imports; it forks each program
+off before JAX has a device or a thread.
 """
 
 import ctypes
 import functools
+import gc
 import json
 import os
 import select
@@ -90,7 +92,7 @@ def _starter():
     """The channel to the process that forks, and it; started once for all tests of this process."""
     ctypes.CDLL(None, use_errno=True).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, __file__, str(theirs.fileno())]
+    command = [sys.executable, __file__, str(theirs.fileno()), *map(str, gc.get_threshold())]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
     theirs.close()
@@ -143,5 +145,7 @@ if __name__ == "__main__":
 
     for name in IMPORTS:
         importlib.import_module(name)
+    gc.freeze()
+    gc.set_threshold(*map(int, sys.argv[2:]))
     warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # JAX has no threads here
     become(*fork_programs(socket.socket(fileno=int(sys.argv[1]))))

@@ -88,7 +88,7 @@ def rates_that_diverge(monkeypatch):
 def test_a_run_goes_back_only_so_often(tmp_path):
     config = config_for(4)
     config.faults.update(on_nan="rollback", most_rollbacks=2)
-    config.optimizer.discriminator.learning_rate = 1e30
+    config.optimizer.generator.learning_rate = 1e38
     with pytest.raises(DivergedError, match="after going back 2 times.*compute_dtype=float32.$"):
         train_and_evaluate(config, str(tmp_path))
     assert len(json.loads((tmp_path / "rollbacks.json").read_text())) == 2

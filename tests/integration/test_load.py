@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from etils import epath
 from places import ROOT
-from tiny import tiny_config
+from tiny import applied, tiny_config
 
 from sagan_jax import export, sample
 from sagan_jax.errors import InputError
@@ -53,9 +53,9 @@ def test_a_name_a_folder_and_a_workdir_are_all_models(digits, run, tiny_run, exp
     for model in (digits, run, folder):
         assert model.class_names == tuple("0123456789")
         latents, labels = model.inputs("7", num=3, seed=5)
-        images = model.generator.apply(model.variables, latents, labels, train=False)
+        images = applied(model.generator, model.variables, latents, labels, train=False)
         assert images.shape == (3, 16, 16, 3)
-        assert model.discriminator.apply(model.discriminator_variables, images, labels).shape == (3,)
+        assert applied(model.discriminator, model.discriminator_variables, images, labels).shape == (3,)
         shown = np.asarray(np.clip(np.round((images + 1) * 127.5), 0, 255), int)
         assert np.abs(model.sample("7", num=3, seed=5).astype(int) - shown).max() <= 1
     difference = folder.sample(num=20).astype(int) - run.sample(num=20)
@@ -248,8 +248,8 @@ def test_a_run_of_own_modules_is_opened_with_them(own_run):
     assert isinstance(model.discriminator, WithMoreArrays)
     latents, labels = model.inputs(num=4)
     apart = Generator(model.generator.architecture, 10, model.generator.config)
-    usual = np.asarray(apart.apply(model.variables, latents, labels, train=False))
-    found = model.generator.apply(model.variables, latents, labels, train=False)
+    usual = np.asarray(applied(apart, model.variables, latents, labels, train=False))
+    found = applied(model.generator, model.variables, latents, labels, train=False)
     np.testing.assert_allclose(found, -usual, atol=1e-6)
     images, attention = model.attention(num=4)
     assert np.abs((images / 127.5 - 1) + usual).max() < 0.01

@@ -13,6 +13,7 @@ import pytest
 import safetensors.numpy
 from etils import epath
 from PIL import Image
+from tiny import applied
 
 from sagan_jax import export, sample
 from sagan_jax.errors import InputError
@@ -44,7 +45,7 @@ def copy(portable, tmp_path):
 def live_images(tiny_run, latents, labels):
     """Of the averaged generator as training samples it, in [-1, 1]."""
     model = open_trained(str(tiny_run), "newest", make_mesh())
-    return np.asarray(model.sampler.generator.apply(model.variables, latents, labels, train=False))
+    return np.asarray(applied(model.sampler.generator, model.variables, latents, labels, train=False))
 
 
 def inputs(count):
@@ -55,7 +56,7 @@ def inputs(count):
 def test_the_weights_are_those_of_the_averaged_generator(tiny_run, portable):
     latents, labels = inputs(12)
     model = load_model(str(portable), make_mesh(), 16, with_discriminator=True)
-    found = model.card.build_generator().apply(model.variables, latents, labels, train=False)
+    found = applied(model.card.build_generator(), model.variables, latents, labels, train=False)
     np.testing.assert_allclose(found, live_images(tiny_run, latents, labels), atol=1e-6)
     kernel = np.asarray(model.variables["params"]["block_16"]["conv_0"]["kernel"])
     assert np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]))[1][0] == pytest.approx(1, abs=1e-5)

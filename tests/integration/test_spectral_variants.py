@@ -6,7 +6,7 @@ import flax
 import jax
 import numpy as np
 import pytest
-from tiny import Trainer, tiny_config
+from tiny import Trainer, applied, tiny_config
 
 from sagan_jax.errors import InputError
 from sagan_jax.models.plain import plain_network, plain_params
@@ -52,8 +52,8 @@ def test_samples_are_those_of_the_network_that_learned(variant):
     learned, plain = step_config.networks.generator, plain_network(step_config.networks.generator)
     variables = converged(learned, state.generator.variables | {"params": state.ema_params}, latents, labels)
     stats = {"batch_stats": state.generator.batch_stats}
-    expected = learned.apply(variables, latents, labels, train=False)
-    found = plain.apply({"params": plain_params(learned, state.ema_params)} | stats, latents, labels, train=False)
+    expected = applied(learned, variables, latents, labels, train=False)
+    found = applied(plain, {"params": plain_params(learned, state.ema_params)} | stats, latents, labels, train=False)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     sampler = Sampler(learned, step_config.prior, make_mesh(jax.devices()[:1]), batch_size=16, standing_batches=1)
     variables = sampler.freeze(state.ema_params, 0)

@@ -16,6 +16,8 @@ SMALL = [
     *("--config.model.generator.channels=2", "--config.model.discriminator.channels=2"),
     *("--config.model.compute_dtype=float32", "--config.sampling.batch_size=4", "--config.sampling.standing_batches=1"),
     *("--config.log.every_steps=1", "--config.log.sheet_classes=3", "--config.log.sheet_columns=2"),
+    *("--config.data.resolution=32", "--config.model.generator.attention=(8,16)"),
+    "--config.model.discriminator.attention=(8,)",
 ]
 
 
@@ -51,10 +53,11 @@ def test_digits_are_learned_and_the_run_continues(tmp_path):
     assert measured["eval/coverage"] > 0.2
 
 
-def test_imagenet128_trains_on_tfds_data(imagenet, tmp_path):
+@pytest.mark.parametrize("imagenet", ["array_record"], indirect=True)
+def test_imagenet_trains_on_tfds_data(imagenet, tmp_path):
     flags = [f"--config.data.data_dir={imagenet}", "--config.train.batch_size=4", *SMALL]
     flags += ["--config=configs/imagenet128.py", f"--workdir={tmp_path}", "--config.train.steps=2"]
-    status, output = run_main(*flags, tensorflow=True)
+    status, output = run_main(*flags)
     assert status == 0, output
     assert "12 images, 1000 classes" in output
     assert [row["step"] for row in rows(tmp_path)] == [1, 2]
@@ -88,9 +91,8 @@ def test_folder_of_images_trains(tmp_path):
             Image.fromarray(random.integers(0, 256, (150, 130, 3), np.uint8)).save(
                 tmp_path / "images" / name / f"{i}.png"
             )
-    flags = [f"--config.data.source=folder:{tmp_path / 'images'}", "--config.data.resolution=32", *SMALL]
-    flags += ["--config.train.steps=2", "--config.train.batch_size=4", "--config.model.generator.attention=(8,16)"]
-    flags += ["--config.model.discriminator.attention=(8,)"]
+    flags = [f"--config.data.source=folder:{tmp_path / 'images'}", *SMALL]
+    flags += ["--config.train.steps=2", "--config.train.batch_size=4"]
     status, output = run_main("--config=configs/folder128.py", f"--workdir={tmp_path / 'run'}", *flags)
     assert status == 0, output
     assert "10 images, 2 classes (cat, dog)" in output

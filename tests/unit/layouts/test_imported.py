@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from places import ROOT
+from tiny import applied
 
 from sagan_jax import export, sample
 from sagan_jax.errors import InputError
@@ -41,7 +42,7 @@ def test_images_and_logits_are_those_of_torch(file):
     shown = images[..., ::-1] if file == "mmgeneration" else images  # which is BGR
     labels = golden["labels"].astype(np.int32)
     generator, discriminator = model.card.build_generator(), model.card.build_discriminator()
-    found = generator.apply(model.variables, golden["latents"], labels, train=False)
+    found = applied(generator, model.variables, golden["latents"], labels, train=False)
     np.testing.assert_allclose(found, shown, atol=1e-4)
     assert model.card.generator.attention == (8,)
     assert model.card.class_names == NAMES
@@ -50,7 +51,7 @@ def test_images_and_logits_are_those_of_torch(file):
         return
     assert model.card.discriminator.resolutions == (8, 4, 4)
     assert model.card.inplace_relu == (file in ("studiogan", "mmgeneration_converted"))
-    logits = discriminator.apply(model.discriminator_variables, shown, labels)
+    logits = applied(discriminator, model.discriminator_variables, shown, labels)
     np.testing.assert_allclose(logits, golden["logits"], atol=1e-4, rtol=1e-4)
 
 
@@ -371,9 +372,9 @@ def test_a_file_that_differs_from_its_layout(tmp_path):
     assert export.main([*flags, "--no-program", "--inplace-relu", "--channel-order=rgb"]) == 0
     model = load_model(str(tmp_path / "model"), make_mesh(), 16, with_discriminator=True)
     images, labels = np.moveaxis(golden["images"], 1, -1), golden["labels"].astype(np.int32)
-    found = model.card.build_generator().apply(model.variables, golden["latents"], labels, train=False)
+    found = applied(model.card.build_generator(), model.variables, golden["latents"], labels, train=False)
     np.testing.assert_allclose(found, images, atol=1e-4)
-    logits = model.discriminator.apply(model.discriminator_variables, images, labels)
+    logits = applied(model.discriminator, model.discriminator_variables, images, labels)
     np.testing.assert_allclose(logits, golden["logits"], atol=1e-4, rtol=1e-4)
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import applied, initialised
 
 from sagan_jax.models.discriminator import build_discriminator
 from sagan_jax.models.generator import build_generator
@@ -23,7 +24,7 @@ LAYERS = {
 each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
-def initialised(name, seed=0):
+def layer_and_variables(name, seed=0):
     layer, x = LAYERS[name]
     return layer, x, layer.init(jax.random.key(seed), x)
 
@@ -38,7 +39,7 @@ def with_kernel(variables, kernel):
 
 @each_layer
 def test_init_returns_vectors_near_the_singular_ones(name):
-    layer, x, variables = initialised(name)
+    layer, x, variables = layer_and_variables(name)
     stats, sigma = variables["spectral_stats"], exact_sigma(variables["params"]["kernel"])
     assert set(stats) == {"u", "sigma"}
     np.testing.assert_allclose(np.linalg.norm(stats["u"]), 1, rtol=1e-5)
@@ -49,7 +50,7 @@ def test_init_returns_vectors_near_the_singular_ones(name):
 
 @each_layer
 def test_a_mutable_apply_makes_one_step_of_the_power_iteration(name):
-    layer, x, variables = initialised(name)
+    layer, x, variables = layer_and_variables(name)
     variables["spectral_stats"]["u"] = jnp.full_like(variables["spectral_stats"]["u"], 1).at[0].set(3)
     y, updated = layer.apply(variables, x, mutable=["spectral_stats"])
     matrix = np.asarray(as_matrix(variables["params"]["kernel"]), np.float64)
@@ -68,7 +69,7 @@ def test_a_mutable_apply_makes_one_step_of_the_power_iteration(name):
 
 @each_layer
 def test_an_immutable_apply_uses_u_as_it_is_and_changes_nothing(name):
-    layer, x, variables = initialised(name)
+    layer, x, variables = layer_and_variables(name)
     variables["spectral_stats"]["u"] = jnp.full_like(variables["spectral_stats"]["u"], 0.7)
     y, updated = layer.apply(variables, x, mutable=["batch_stats"])
     assert "spectral_stats" not in updated
@@ -82,7 +83,7 @@ def test_an_immutable_apply_uses_u_as_it_is_and_changes_nothing(name):
 
 @each_layer
 def test_iterations_converge_to_the_largest_singular_value(name):
-    layer, x, variables = initialised(name)
+    layer, x, variables = layer_and_variables(name)
     step = jax.jit(lambda variables: layer.apply(variables, x, mutable=["spectral_stats"])[1])
     for _ in range(200):
         variables = variables | step(variables)
@@ -94,14 +95,14 @@ def test_iterations_converge_to_the_largest_singular_value(name):
 def test_without_the_collection_it_fails_loudly(mutable):
     discriminator = build_discriminator(16, channels=2, attention_resolutions=())
     images = jnp.zeros((1, 16, 16, 3))
-    params = discriminator.init(jax.random.key(0), images)["params"]
+    params = initialised(discriminator, jax.random.key(0), images)["params"]
     with pytest.raises(ValueError, match="block_0/shortcut has no spectral_stats: pass all variables"):
         discriminator.apply({"params": params}, images, mutable=mutable)
 
 
 @each_layer
 def test_the_gradient_is_that_of_the_true_singular_value(name):
-    layer, x, variables = initialised(name)
+    layer, x, variables = layer_and_variables(name)
     for _ in range(300):
         variables = variables | layer.apply(variables, x, mutable=["spectral_stats"])[1]
     plain = layer.clone(config=LayerConfig(spectral_norm=()))
@@ -121,7 +122,7 @@ def test_the_gradient_is_that_of_the_true_singular_value(name):
 
 def test_the_vectors_are_constants_in_the_gradient():
     """Far from convergence: sigma = v^T W u with u and v fixed, whose gradient is v u^T."""
-    layer, x, variables = initialised("dense")
+    layer, x, variables = layer_and_variables("dense")
     u = variables["spectral_stats"]["u"] = jnp.full_like(variables["spectral_stats"]["u"], 30**-0.5)
     kernel = variables["params"]["kernel"]
     v = kernel @ u / jnp.linalg.norm(kernel @ u)
@@ -153,10 +154,10 @@ def test_a_whole_network_owns_its_stats_under_jit_and_eval_shape():
     assert largest_sigma(updated["spectral_stats"]) > 0
     # Weights divided by exact singular values, in the module without spectral norm, are the same network.
     for _ in range(100):
-        variables = variables | discriminator.apply(variables, images, labels, mutable=["spectral_stats"])[1]
+        variables = variables | applied(discriminator, variables, images, labels, mutable=["spectral_stats"])[1]
     plain = {"params": plain_params(discriminator, variables["params"])}
-    found = plain_network(discriminator).apply(plain, images, labels)
-    np.testing.assert_allclose(found, discriminator.apply(variables, images, labels), rtol=1e-3, atol=1e-4)
+    found = applied(plain_network(discriminator), plain, images, labels)
+    np.testing.assert_allclose(found, applied(discriminator, variables, images, labels), rtol=1e-3, atol=1e-4)
 
 
 class PlainDense(nn.Module):
@@ -175,7 +176,7 @@ def test_kernels_without_spectral_norm_stay_as_they_are():
     inputs = {discriminator: (jnp.zeros((1, 16, 16, 3)),), generator: (jnp.zeros((1, 8)),)}
     for network, arguments in inputs.items():
         options = {"train": True} if network is generator else {}
-        params = network.init(jax.random.key(0), *arguments, **options)["params"]
+        params = initialised(network, jax.random.key(0), *arguments, **options)["params"]
         found = plain_params(network, params)
         np.testing.assert_array_equal(
             found["attention_8"]["Dense_0"]["kernel"], params["attention_8"]["Dense_0"]["kernel"]
@@ -193,7 +194,7 @@ def test_kernels_of_zeros_stay_zeros():
         attention_resolutions=(8,),
         config=LayerConfig(spectral_norm=(KERNELS, CLASS_TABLES)),
     )
-    variables = generator.init(jax.random.key(0), jnp.zeros((1, 8)), jnp.zeros(1, jnp.int32), train=True)
+    variables = initialised(generator, jax.random.key(0), jnp.zeros((1, 8)), jnp.zeros(1, jnp.int32), train=True)
     found = plain_params(generator, jax.tree.map(jnp.zeros_like, variables["params"]))
     flat = flax.traverse_util.flatten_dict(found)
     gains = {path for path in flat if path[-1] == "scale" and path[0] != "norm"}  # the last norm knows no classes

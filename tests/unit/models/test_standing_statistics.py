@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import initialised
 
 from sagan_jax.models.generator import build_generator
 from sagan_jax.models.standing_statistics import batch_moments, standing_statistics
@@ -15,7 +16,7 @@ def test_standing_statistics_are_those_of_one_large_batch():
     generator = build_generator(16, num_classes=3, channels=2, attention_resolutions=())
     latents = jax.random.normal(jax.random.key(0), (3, 4, 8))
     labels = jnp.zeros((3, 4), jnp.int32)
-    variables = generator.init(jax.random.key(1), latents[0], labels[0], train=True)
+    variables = initialised(generator, jax.random.key(1), latents[0], labels[0], train=True)
     frozen = {name: variables[name] for name in ("params", "spectral_stats")}
     pooled = standing_statistics([batch_moments(generator, frozen, *b) for b in zip(latents, labels, strict=True)])
     # The first norm sees the same input whichever batch an image is in, so there pooling is exact.
