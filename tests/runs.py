@@ -21,8 +21,9 @@ from sagan_jax.training.step_config import build_step_config
 
 LIMIT = 1200  # seconds, for what takes a few
 STARTED = []  # all processes
-# For programs whose scores mean nothing: the classifier is trained for fewer steps.
-QUICK_CLASSIFIER = "from sagan_jax.features import classifier; classifier.STEPS = 20\n"
+# For scores that mean nothing the classifier is trained for fewer steps.
+QUICK_STEPS = 20
+QUICK_CLASSIFIER = f"from sagan_jax.features import classifier; classifier.STEPS = {QUICK_STEPS}\n"
 
 
 def config_for(steps):

@@ -8,7 +8,7 @@ import sysconfig
 import zipfile
 
 import pytest
-from places import ROOT
+from places import NO_TENSORFLOW, ROOT
 
 from sagan_jax.config import config_names
 
@@ -24,7 +24,9 @@ SMALL = (
 
 
 def run(*command, folder):
-    return subprocess.run([*map(str, command)], cwd=folder, check=True, capture_output=True, text=True).stdout
+    environment = os.environ | {"PYTHONPATH": str(NO_TENSORFLOW)}
+    pipes = {"capture_output": True, "text": True}
+    return subprocess.run([*map(str, command)], cwd=folder, env=environment, check=True, **pipes).stdout
 
 
 @pytest.fixture(scope="module")
