@@ -3,7 +3,7 @@
 Source: learning rates found by trial; the rest follows the authors at 1/8 (D: 1/4) of the width.
 Command: python -m sagan_jax.main --config=configs/digits.py
 Hardware: 2 CPU cores, 2 minutes.
-Result: FD-classifier 0.25, 99.6 % of the samples read as asked, coverage 80 % of the real digits.
+Result: FD-classifier 0.18, 99.8 % of the samples read as asked, coverage 87 % of the real digits.
 """
 
 from ml_collections import ConfigDict
@@ -18,8 +18,8 @@ def get_config() -> ConfigDict:
     config.model.generator.update(channels=8, attention=(8,))
     config.model.discriminator.update(channels=16, attention=(8,))
     config.train.update(steps=2000, batch_size=64, ema_start_step=200)
-    config.optimizer.generator.learning_rate = 4e-4
-    config.optimizer.discriminator.learning_rate = 1.6e-3
+    config.optimizer.generator.learning_rate = 8e-4
+    config.optimizer.discriminator.learning_rate = 3.2e-3
     config.log.pictures_every_steps = 500
     config.checkpoint.every_steps = 500
     config.eval.update(features="classifier", num_samples=1797)

@@ -76,7 +76,9 @@ def default_config() -> ConfigDict:
     # What all images go through before D sees them, such as "color,translation,cutout" (Zhao et al. 2020).
     # For small data sets, which D learns by heart. Empty: nothing.
     train.augmentations = ""
-    train.loss = "hinge"  # or "non_saturating", "least_squares"
+    train.loss = "hinge"  # or "non_saturating", "wasserstein", "relativistic", "least_squares"
+    # What keeps D's gradient small, such as "r1:10,every=16" or "gradient_penalty:10", see training/penalties.py.
+    train.penalties = ""
     train.ema_decay = 0.999  # of the averaged generator that makes the samples; rises to this, see step.py
     train.ema_start_step = 2000  # until then the average is the live generator
 

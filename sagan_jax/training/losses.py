@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key
 
 from sagan_jax.errors import InputError
 
@@ -41,7 +41,7 @@ class PenaltyInputs(NamedTuple):
       fake_logits: [B].
       discriminate: (images, labels) -> logits [B], with the weights of this update.
       number: [] int32, updates of this network before this one.
-      key: for random numbers, another one for every piece.
+      keys: [B], one for each image, for random numbers.
     """
 
     real_images: Images
@@ -52,7 +52,7 @@ class PenaltyInputs(NamedTuple):
     fake_logits: Logits
     discriminate: Callable[[Images, Labels], Logits]
     number: Int[Array, ""]
-    key: PRNGKeyArray
+    keys: Key[Array, " batch"]
 
 
 class Penalty(NamedTuple):
@@ -97,6 +97,27 @@ def non_saturating_generator(fake_logits: Logits, real_logits: LazyLogits) -> Sc
     return jnp.mean(jax.nn.softplus(-fake_logits))
 
 
+def wasserstein_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
+    """Computes mean fake - mean real. Reference: Arjovsky et al. 2017 (arXiv:1701.07875), equation 2.
+
+    Only the spectral norm, or a penalty, bounds it.
+    """
+    return jnp.mean(fake_logits) - jnp.mean(real_logits)
+
+
+def relativistic_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
+    """Computes mean log(1 + exp(fake - real)) over pairs of a real and a generated image.
+
+    Reference: Huang et al. 2024 (arXiv:2501.05441), equation 2; Jolicoeur-Martineau 2018.
+    """
+    return jnp.mean(jax.nn.softplus(fake_logits - real_logits))
+
+
+def relativistic_generator(fake_logits: Logits, real_logits: LazyLogits) -> Scalar:
+    """Computes mean log(1 + exp(real - fake)) over the same pairs. Reference: Huang et al. 2024, equation 2."""
+    return jnp.mean(jax.nn.softplus(real_logits() - fake_logits))
+
+
 def least_squares_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
     """Computes mean (real - 1)^2 / 2 + mean fake^2 / 2.
 
@@ -113,6 +134,8 @@ def least_squares_generator(fake_logits: Logits, real_logits: LazyLogits) -> Sca
 LOSSES = {
     "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
     "non_saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
+    "wasserstein": AdversarialLoss(wasserstein_discriminator, hinge_generator),
+    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator),
     "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator, boundary=0.5),
 }
 

@@ -12,6 +12,7 @@ from sagan_jax.errors import InputError
 from sagan_jax.runtime.writer import MetricWriter, check_writers
 from sagan_jax.training.losses import AdversarialLoss, Penalty
 from sagan_jax.training.networks import Networks
+from sagan_jax.training.penalties import build_penalties
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +52,16 @@ def check_parts(parts: Parts, config: ConfigDict) -> None:
         check_source(parts.source, config.data.resolution)
     if parts.networks is not None:
         _check_fields(parts.networks)
-    names = [getattr(penalty, "name", None) for penalty in parts.penalties]
-    if not all(isinstance(penalty, Penalty) for penalty in parts.penalties) or len(set(names)) < len(names):
-        raise InputError(
-            "must be sagan_jax.Penalty objects, each with a name of its own", field="penalties", value=parts.penalties
-        )
+    _check_penalties(parts.penalties, build_penalties(config.train.penalties))
     if parts.loss is not None and not isinstance(parts.loss, AdversarialLoss):
         raise InputError("must be a sagan_jax.AdversarialLoss", field="loss", value=parts.loss)
+
+
+def _check_penalties(given: tuple[Penalty, ...], named: tuple[Penalty, ...]) -> None:
+    names = [getattr(penalty, "name", None) for penalty in (*given, *named)]
+    if not all(isinstance(penalty, Penalty) for penalty in given) or len(set(names)) < len(names):
+        wrong = "must be sagan_jax.Penalty objects, each with a name of its own that train.penalties has not"
+        raise InputError(wrong, field="penalties", value=given)
 
 
 def _check_networks(networks: Networks, config: ConfigDict) -> None:

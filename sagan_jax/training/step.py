@@ -124,7 +124,7 @@ def discriminator_update(
             fake_logits=fake_logits,
             discriminate=lambda images, labels: discriminate(images, labels)[0],
             number=number,
-            key=keys[0],
+            keys=keys,
         )
         penalties = {f"d_{p.name}": p.discriminator(seen) for p in step_config.penalties if p.discriminator}
         total = sum(penalties.values(), start=metrics["d_loss"])
@@ -189,7 +189,7 @@ def generator_update(
             fake_logits=fake_logits,
             discriminate=discriminate,
             number=number,
-            key=keys[0],
+            keys=keys,
         )
         penalties = {f"g_{p.name}": p.generator(seen) for p in step_config.penalties if p.generator}
         total = sum(penalties.values(), start=metrics["g_loss"])
@@ -203,7 +203,7 @@ def generator_update(
 
 
 def penalty_keys(step_config: TrainStepConfig, batch_size: int, key: jax.Array) -> jax.Array:
-    """Makes keys [B], of which the penalties on a piece of the batch take the first."""
+    """Makes keys [B] for the penalties, one for each image."""
     return step_config.shard_batch(jax.random.split(fold_in_name(key, "penalties"), batch_size))
 
 

@@ -13,6 +13,7 @@ from sagan_jax.training.losses import AdversarialLoss, Penalty, adversarial_loss
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.optimizers import Optimizers, build_optimizers
 from sagan_jax.training.parts import NO_PARTS, Parts
+from sagan_jax.training.penalties import build_penalties
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,7 @@ def build_step_config(
         networks=parts.networks or build_networks(config),
         optimizers=build_optimizers(config),
         loss=parts.loss or adversarial_loss(config.train.loss),
-        penalties=parts.penalties,
+        penalties=(*build_penalties(config.train.penalties), *parts.penalties),
         prior=LatentPrior(config.model.latent_size, config.model.num_classes, class_frequencies),
         accumulation_steps=config.train.accumulation_steps,
         ema_decay=config.train.ema_decay,

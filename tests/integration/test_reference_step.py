@@ -135,7 +135,7 @@ def discriminator_update(d, real, fake, count, shortcut=lambda x: x, constant=ja
         return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean(), spectral_stats
 
     (loss, spectral_stats), gradients = jax.value_and_grad(loss_of, has_aux=True)(d["params"])
-    return adam(d, gradients, count, 1.6e-3) | {"spectral_stats": spectral_stats}, loss
+    return adam(d, gradients, count, 3.2e-3) | {"spectral_stats": spectral_stats}, loss
 
 
 def generator_update(g, d, drawn, count):
@@ -149,7 +149,7 @@ def generator_update(g, d, drawn, count):
 
     (loss, (spectral_stats, moments)), gradients = jax.value_and_grad(loss_of, has_aux=True)(g["params"])
     batch_stats = jax.tree.map(lambda old, new: 0.999 * old + 0.001 * new, g["batch_stats"], moments)
-    return adam(g, gradients, count, 4e-4) | {"spectral_stats": spectral_stats, "batch_stats": batch_stats}, loss
+    return adam(g, gradients, count, 8e-4) | {"spectral_stats": spectral_stats, "batch_stats": batch_stats}, loss
 
 
 def adam(network, gradients, count, rate):

@@ -32,7 +32,7 @@ def rows(workdir):
 
 
 def test_digits_are_learned_and_the_run_continues(tmp_path):
-    """With twice the demo's learning rates and half its batch, in an eighth of its images."""
+    """With a little larger learning rates than the demo's and half its batch, in an eighth of its images."""
     flags = ["--config=configs/digits.py", f"--workdir={tmp_path}", "--config.train.batch_size=32"]
     flags += ["--config.optimizer.generator.learning_rate=1e-3", "--config.optimizer.discriminator.learning_rate=4e-3"]
     optimised = {"environment": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}}

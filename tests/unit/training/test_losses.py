@@ -29,6 +29,8 @@ EXPECTED = {
         -np.log(sigmoid(REAL)).mean() - np.log(1 - sigmoid(FAKE)).mean(),
         -np.log(sigmoid(FAKE)).mean(),
     ),
+    "wasserstein": (FAKE.mean() - REAL.mean(), -FAKE.mean()),
+    "relativistic": (-np.log(sigmoid(REAL - FAKE)).mean(), -np.log(sigmoid(FAKE - REAL)).mean()),
     "least_squares": (((REAL - 1) ** 2).mean() / 2 + (FAKE**2).mean() / 2, ((FAKE - 1) ** 2).mean() / 2),
 }
 
@@ -41,8 +43,10 @@ def test_losses(name):
 
 
 def test_unknown_loss_lists_the_choices():
-    with pytest.raises(InputError, match="train.loss = 'wasserstein'.*hinge, non_saturating, least_squares"):
-        adversarial_loss("wasserstein")
+    with pytest.raises(
+        InputError, match="train.loss = 'wgan'.*hinge, non_saturating, wasserstein, relativistic, least"
+    ):
+        adversarial_loss("wgan")
 
 
 def test_docstring_examples():

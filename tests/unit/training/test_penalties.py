@@ -1,0 +1,105 @@
+"""Penalties against closed forms, where the logit is a sum of squares; and what a policy may say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sagan_jax.errors import InputError
+from sagan_jax.training.losses import PenaltyInputs
+from sagan_jax.training.penalties import PENALTIES, build_penalties
+
+REAL = jax.random.normal(jax.random.key(0), (6, 4, 4, 3))
+FAKE = jax.random.normal(jax.random.key(1), (6, 4, 4, 3))
+LABELS = jnp.arange(6) % 3
+
+
+def scores(images, labels):
+    """Logits whose gradient at an image is (1 + label) times the image."""
+    return (1 + labels) * jnp.sum(jnp.square(images), axis=(1, 2, 3)) / 2
+
+
+def inputs(discriminate=scores, number=0, rows=slice(None)):
+    return PenaltyInputs(
+        real_images=REAL[rows],
+        real_labels=LABELS[rows],
+        fake_images=FAKE[rows],
+        fake_labels=LABELS[::-1][rows],
+        real_logits=lambda: discriminate(REAL[rows], LABELS[rows]),
+        fake_logits=discriminate(FAKE[rows], LABELS[::-1][rows]),
+        discriminate=discriminate,
+        number=jnp.int32(number),
+        keys=jax.random.split(jax.random.key(2), 6)[rows],
+    )
+
+
+def penalty(policy, **given):
+    (built,) = build_penalties(policy)
+    return built.discriminator(inputs(**given))
+
+
+def squares(images, labels):
+    return (1 + np.asarray(labels)) ** 2 * np.square(images).sum(axis=(1, 2, 3))
+
+
+def between():
+    """The points of the gradient penalty."""
+    fraction = np.asarray([jax.random.uniform(key) for key in inputs().keys])[:, None, None, None]
+    return fraction * REAL + (1 - fraction) * FAKE
+
+
+EXPECTED = {
+    "r1": lambda: squares(REAL, LABELS).mean() / 2,
+    "r2": lambda: squares(FAKE, LABELS[::-1]).mean() / 2,
+    "gradient_penalty": lambda: np.square(np.sqrt(squares(between(), LABELS)) - 1).mean(),
+}
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_each_is_its_closed_form(name):
+    np.testing.assert_allclose(penalty(f"{name}:3"), 3 * EXPECTED[name](), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_the_mean_over_pieces_is_that_of_the_batch(name):
+    pieces = [penalty(f"{name}:1", rows=slice(start, None, 2)) for start in (0, 1)]
+    np.testing.assert_allclose(np.mean(pieces), penalty(f"{name}:1"), rtol=1e-5)
+
+
+def test_a_lazy_penalty_is_as_strong_on_the_whole():
+    strengths = [penalty("r1:0.5,every=4", number=number) for number in range(8)]
+    assert [strength == 0 for strength in strengths] == [False, True, True, True] * 2
+    np.testing.assert_allclose(np.mean(strengths), penalty("r1:0.5"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_weights_have_finite_gradients_even_where_images_have_none(name):
+    def of(weight):
+        return penalty(f"{name}:1", discriminate=lambda images, labels: weight * 0 * scores(images, labels))
+
+    assert np.isfinite(jax.grad(of)(1.0))
+
+
+def test_the_same_policy_gives_the_same_functions_and_none_gives_none():
+    assert build_penalties("r1:1,r2:2,every=4") is build_penalties("r1:1,r2:2,every=4")
+    assert [built.name for built in build_penalties("r1:1, every=2, r2:2")] == ["r1", "r2"]
+    assert build_penalties("") == ()
+
+
+WRONG = {
+    "r3:1": "unknown 'r3': choose from r1, r2, gradient_penalty",
+    "r1:1,r1:2": "has r1 twice",
+    "r1": "has '' where a positive number belongs",
+    "r1:-1": "has '-1' where a positive number belongs",
+    "r1:nan": "has 'nan' where a positive number belongs",
+    "r1:1,every=0": "has '0' where a positive whole number belongs",
+    "r1:1,every=1.5": "has '1.5' where a positive whole number belongs",
+    "every=4": "begins with an option",
+}
+
+
+@pytest.mark.parametrize("policy", WRONG)
+def test_a_policy_of_another_form_gets_one_sentence(policy):
+    with pytest.raises(InputError, match=f"train.penalties = '{policy}'") as caught:
+        build_penalties(policy)
+    assert WRONG[policy] in str(caught.value)
