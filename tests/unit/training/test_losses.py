@@ -43,9 +43,7 @@ def test_losses(name):
 
 
 def test_unknown_loss_lists_the_choices():
-    with pytest.raises(
-        InputError, match="train.loss = 'wgan'.*hinge, non_saturating, wasserstein"
-    ):
+    with pytest.raises(InputError, match="train.loss = 'wgan'.*hinge, non_saturating, wasserstein"):
         adversarial_loss("wgan")
 
 
