@@ -173,6 +173,13 @@ def test_a_part_that_cannot_be_used_is_refused_before_anything_is_made(case, tmp
     assert not list(tmp_path.glob("run/*.json"))
 
 
+def test_a_penalty_with_the_name_of_a_configured_one_is_refused(tmp_path):
+    config = tiny_config()
+    config.train.penalties = "r1:1"
+    with pytest.raises(InputError, match="penalties = .* with a name of its own that train.penalties has not"):
+        sagan_jax.train_and_evaluate(config, tmp_path / "run", penalties=[sagan_jax.Penalty("r1", discriminator=r1)])
+
+
 def test_losses_that_do_not_ask_for_real_images_do_not_compute_their_logits():
     asked = []
 

@@ -32,25 +32,24 @@ def rows(workdir):
 
 
 def test_digits_are_learned_and_the_run_continues(tmp_path):
-    """With a little larger learning rates than the demo's and half its batch, in an eighth of its images."""
+    """With half the demo's batch and a third of its steps."""
     flags = ["--config=configs/digits.py", f"--workdir={tmp_path}", "--config.train.batch_size=32"]
-    flags += ["--config.optimizer.generator.learning_rate=1e-3", "--config.optimizer.discriminator.learning_rate=4e-3"]
     optimised = {"environment": {"JAX_DISABLE_MOST_OPTIMIZATIONS": "false"}}
     status, output = run_main(*flags, "--config.train.steps=100", "--config.eval.features=", **optimised)
     assert status == 0, output
-    status, output = run_main(*flags, "--config.train.steps=500", **optimised)
+    status, output = run_main(*flags, "--config.train.steps=700", **optimised)
     assert status == 0, output
-    assert "continuing at step 100 of 500" in output
-    assert "step 500/500" in output
+    assert "continuing at step 100 of 700" in output
+    assert "step 700/700" in output
     assert "images/s" in output
     for kind in ("samples", "attention"):
-        path = tmp_path / kind / "00000500.png"
+        path = tmp_path / kind / "00000700.png"
         assert str(path) in output
         assert Image.open(path).size[0] > 300
     measured = rows(tmp_path)[-1]
-    # 0.98 and 0.40 were seen: far from chance (0.1) and from one digit per class (0).
+    # 0.99 and 0.52 were seen: far from chance (0.1) and from one digit per class (0).
     assert measured["eval/label_accuracy"] > 0.8
-    assert measured["eval/coverage"] > 0.2
+    assert measured["eval/coverage"] > 0.3
 
 
 @pytest.mark.parametrize("imagenet", ["array_record"], indirect=True)
