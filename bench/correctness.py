@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from experiment import Experiment, changed_config
 
+from sagan_jax.objectives.losses import AdversarialLoss
 from sagan_jax.runtime.sharding import make_mesh
-from sagan_jax.training.losses import AdversarialLoss
 from sagan_jax.training.state import NetworkState
 from sagan_jax.training.step import generate
 from sagan_jax.training.step_config import TrainStepConfig

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from sagan_jax.models.layers import LayerConfig as LayerConfig
     from sagan_jax.models.plain import plain_network as plain_network
     from sagan_jax.models.plain import plain_params as plain_params
+    from sagan_jax.objectives.losses import AdversarialLoss as AdversarialLoss
+    from sagan_jax.objectives.penalty import Penalty as Penalty
+    from sagan_jax.objectives.penalty import PenaltyInputs as PenaltyInputs
+    from sagan_jax.objectives.penalty import RunningStatistic as RunningStatistic
     from sagan_jax.runtime.writer import MetricWriter as MetricWriter
     from sagan_jax.sampling.attention import AttentionMaps as AttentionMaps
     from sagan_jax.sampling.model import Model as Model
     from sagan_jax.training.loop import train_and_evaluate as train_and_evaluate
-    from sagan_jax.training.losses import AdversarialLoss as AdversarialLoss
-    from sagan_jax.training.losses import Penalty as Penalty
-    from sagan_jax.training.losses import PenaltyInputs as PenaltyInputs
     from sagan_jax.training.networks import Networks as Networks
 
 __version__ = "0.1.0"
@@ -43,11 +44,12 @@ _MODULES = {  # of the public names
     "models.generator": ("Generator", "build_generator"),
     "models.layers": ("LayerConfig",),
     "models.plain": ("plain_network", "plain_params"),
+    "objectives.losses": ("AdversarialLoss",),
+    "objectives.penalty": ("Penalty", "PenaltyInputs", "RunningStatistic"),
     "runtime.writer": ("MetricWriter",),
     "sampling.attention": ("AttentionMaps",),
     "sampling.model": ("Model",),
     "training.loop": ("train_and_evaluate",),
-    "training.losses": ("AdversarialLoss", "Penalty", "PenaltyInputs"),
     "training.networks": ("Networks",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

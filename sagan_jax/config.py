@@ -73,12 +73,19 @@ def default_config() -> ConfigDict:
     train.discriminator_updates = 1  # per step (n_dis)
     train.steps_per_call = 1  # steps that the devices take without the host; for steps of a few milliseconds
     train.accumulation_steps = 1  # pieces an update's batch is cut into to save memory
-    # What all images go through before D sees them, such as "color,translation,cutout" (Zhao et al. 2020).
-    # For small data sets, which D learns by heart. Empty: nothing.
+    # What all images go through before D sees them, such as "color,translation,cutout" (Zhao et al. 2020) or "bgc"
+    # (Karras et al. 2020), see augmentation/. For small data sets, which D learns by heart. Empty: nothing.
     train.augmentations = ""
+    train.augmentation_probability = 1.0  # with which each change is made to an image
+    # 0: with that probability; else one that follows D, so that the mean sign of its logits of real images is this.
+    train.augmentation_target = 0.0  # 0.6 in Karras et al. 2020
+    train.augmentation_images = 500_000  # real images while that probability goes from 0 to 1, likewise
     train.loss = "hinge"  # or "non_saturating", "wasserstein", "relativistic", "least_squares"
-    # What keeps D's gradient small, such as "r1:10,every=16" or "gradient_penalty:10", see training/penalties.py.
+    # Terms added to the losses, such as "r1:10,every=16" or "lecam:0.3,bcr:10", see objectives/penalties.py.
     train.penalties = ""
+    # The fraction of its images, those most real to D, that G learns from in the end; 1: all.
+    train.top_k = 1.0  # 0.5 in Sinha et al. 2020
+    train.top_k_steps = 100_000  # over which that fraction falls from 1
     train.ema_decay = 0.999  # of the averaged generator that makes the samples; rises to this, see step.py
     train.ema_start_step = 2000  # until then the average is the live generator
 

@@ -36,7 +36,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 # Shapes and dtypes in signatures are checked in every call that a test causes; only here, since users would pay for it.
 # Tuples of numbers are left to the builders, whose own answers tests/unit/models/test_inputs.py wants to see.
 install_import_hook(
-    ["sagan_jax.models", "sagan_jax.training.losses", "sagan_jax.metrics", "sagan_jax.ops"],
+    ["sagan_jax.models", "sagan_jax.augmentation", "sagan_jax.objectives", "sagan_jax.metrics", "sagan_jax.ops"],
     "beartype.beartype(conf=beartype.BeartypeConf(hint_overrides=beartype.FrozenDict({tuple[int, ...]: object})))",
 )
 jax.config.update("jax_num_cpu_devices", 8)

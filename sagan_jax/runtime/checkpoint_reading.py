@@ -79,7 +79,8 @@ class SavedCheckpoints:
         saved = self._manager.item_metadata(step).tree
         check_arrays(saved, like, f"checkpoint {step} of {self.folder.parent}", partial=partial)
         places = ocp.checkpoint_utils.construct_restore_args(like)
-        args = ocp.args.PyTreeRestore(like, restore_args=places, partial_restore=partial)
+        # Orbax itself would also refuse a part of the state without arrays that the checkpoint does not name.
+        args = ocp.args.PyTreeRestore(like, restore_args=places, partial_restore=True)
         return self._manager.restore(step, args=args)
 
     def close(self) -> None:

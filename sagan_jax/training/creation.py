@@ -7,6 +7,7 @@ import jax
 from jax.sharding import Mesh
 
 from sagan_jax.models.latent_prior import LatentPrior
+from sagan_jax.objectives.penalty import RunningStatistic
 from sagan_jax.runtime.programs import kept
 from sagan_jax.runtime.sharding import put_global, state_shardings
 from sagan_jax.training.networks import Networks
@@ -37,12 +38,19 @@ def abstract_state(step_config: TrainStepConfig, mesh: Mesh) -> TrainState:
 
 def _creation(step_config: TrainStepConfig, host: jax.Device) -> Any:
     """Returns `create_state` as a program of the key, which is traced once for its shapes and for the state."""
-    return _compiled_creation(step_config.networks, step_config.optimizers, step_config.prior, host.platform)
+    parts = step_config.networks, step_config.optimizers, step_config.prior, step_config.running
+    return _compiled_creation(*parts, host.platform)
 
 
 @kept
-def _compiled_creation(networks: Networks, optimizers: Optimizers, prior: LatentPrior, platform: str) -> Any:
-    create = functools.partial(create_state, networks, optimizers, prior)
+def _compiled_creation(
+    networks: Networks,
+    optimizers: Optimizers,
+    prior: LatentPrior,
+    running: tuple[RunningStatistic, ...],
+    platform: str,
+) -> Any:
+    create = functools.partial(create_state, networks, optimizers, prior, running)
     return jax.jit(create, compiler_options=RUN_ONCE if platform == "cpu" else None)
 
 

@@ -16,9 +16,9 @@ from sagan_jax.runtime.programs import kept
 from sagan_jax.runtime.sharding import batch_sharding, replicate, replicated, shard_batch
 from sagan_jax.training.creation import abstract_state
 from sagan_jax.training.state import TrainState
-from sagan_jax.training.step import Metrics, train_step
+from sagan_jax.training.step import train_step
 from sagan_jax.training.step_config import TrainStepConfig
-from sagan_jax.training.update import loop
+from sagan_jax.training.update import Metrics, loop
 
 StepsFunction = Callable[[TrainState, Batch | None, Sequence[Any], jax.Array], tuple[TrainState, Metrics]]
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sagan_jax.training.step import Metrics
+from sagan_jax.training.update import Metrics
 
 NOTES = "interval"  # their name among the notes of a checkpoint
 

@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 from sagan_jax.data.pipeline import Pipeline
 from sagan_jax.data.residency import check_residency, open_feed
 from sagan_jax.data.source import ImageSource, class_frequencies
+from sagan_jax.objectives.losses import AdversarialLoss
+from sagan_jax.objectives.penalty import Penalty
 from sagan_jax.runtime.busy import busy
 from sagan_jax.runtime.checkpoint import Checkpoints
 from sagan_jax.runtime.compilation_cache import enable_compilation_cache
@@ -25,7 +27,6 @@ from sagan_jax.training.announcement import announce_data, announce_devices, ann
 from sagan_jax.training.continuation import check_continuation, initial_state
 from sagan_jax.training.evaluation import Evaluator, open_comparison
 from sagan_jax.training.gallery import Gallery
-from sagan_jax.training.losses import AdversarialLoss, Penalty
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.parts import NO_PARTS, Parts, check_parts, open_data
 from sagan_jax.training.run import Run, Summary

@@ -9,10 +9,11 @@ from sagan_jax.data.pipeline import resolve_num_classes
 from sagan_jax.data.source import ImageSource, ImageStream, open_source
 from sagan_jax.data.source_check import check_source
 from sagan_jax.errors import InputError
+from sagan_jax.objectives.losses import AdversarialLoss
+from sagan_jax.objectives.penalties import build_penalties
+from sagan_jax.objectives.penalty import Penalty
 from sagan_jax.runtime.writer import MetricWriter, check_writers
-from sagan_jax.training.losses import AdversarialLoss, Penalty
 from sagan_jax.training.networks import Networks
-from sagan_jax.training.penalties import build_penalties
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,6 +58,11 @@ RANGES = {
     "train.discriminator_updates": Range(1, 20),  # times MOST_STEPS, they still have 31 bits
     "train.steps_per_call": Range(1, 10_000),
     "train.accumulation_steps": Range(1, MOST_IMAGES),
+    "train.augmentation_probability": Range(0, 1),
+    "train.augmentation_target": FRACTION,
+    "train.augmentation_images": Range(1, 1_000_000_000),
+    "train.top_k": Range(0, 1, above=True),
+    "train.top_k_steps": Range(1, NEVER),
     "train.ema_decay": FRACTION,
     "train.ema_start_step": Range(0, NEVER),
     "mesh.fsdp": Range(1, 2**16),

@@ -10,7 +10,7 @@ from sagan_jax.errors import DivergedError
 from sagan_jax.runtime.timing import Progress, Throughput
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.training.interval import IntervalMeans
-from sagan_jax.training.step import Metrics
+from sagan_jax.training.update import Metrics
 
 SHOWN = ("d_loss", "g_loss", "d_accuracy", "real_logits", "fake_logits")  # on the terminal, with the gammas
 # By these one knows that a network has diverged, in the order in which a step computes them. The discriminator sees

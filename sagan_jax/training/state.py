@@ -1,5 +1,7 @@
 """What a run is made of between two steps: arrays only, no functions or keys."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import flax
@@ -9,6 +11,7 @@ import optax
 
 from sagan_jax.models.generator import IMAGE_CHANNELS
 from sagan_jax.models.latent_prior import LatentPrior
+from sagan_jax.objectives.penalty import RunningStatistic
 from sagan_jax.runtime.randomness import fold_in_name
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.optimizers import Optimizers
@@ -46,24 +49,28 @@ class TrainState:
       step: [] int32, completed steps; a step is some discriminator updates and one generator update.
       generator, discriminator: the live networks.
       ema_params: exponential moving average of the generator's params; samples are made with these.
+      running: statistics that follow the discriminator, [] float32 by name, see objectives/penalty.py; most runs have
+        none.
     """
 
     step: jax.Array
     generator: NetworkState
     discriminator: NetworkState
     ema_params: Tree
+    running: dict[str, jax.Array] = dataclasses.field(default_factory=dict)
 
 
 def create_state(
     networks: Networks,
     optimizers: Optimizers,
     prior: LatentPrior,
+    running: Sequence[RunningStatistic],
     key: jax.Array,
 ) -> TrainState:
     """Creates a fresh state, a function of the key alone; pure, so that it can be jitted or only shaped.
 
     Args:
-      networks, optimizers, prior: of the run.
+      networks, optimizers, prior, running: of the run.
       key: of the initial weights.
     """
     resolution = networks.generator.architecture.resolutions[-1]
@@ -79,6 +86,7 @@ def create_state(
         discriminator=_network_state(discriminator, optimizers.discriminator),
         # A copy, so that no two leaves share a buffer when the state is donated.
         ema_params=jax.tree.map(jnp.copy, generator["params"]),
+        running={statistic.name: jnp.float32(statistic.initial) for statistic in running},
     )
 
 

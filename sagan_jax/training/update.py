@@ -1,6 +1,6 @@
 """One update of a network: gradients averaged over the pieces of a batch, then a step of the optimiser."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,8 +8,12 @@ import jax.numpy as jnp
 import optax
 
 from sagan_jax.models.spectral_norm import largest_sigma
+from sagan_jax.objectives.penalty import Penalty, PenaltyInputs
+from sagan_jax.runtime.randomness import fold_in_name
 from sagan_jax.training.state import NetworkState, Tree
 from sagan_jax.training.step_config import TrainStepConfig
+
+Metrics = dict[str, jax.Array]  # name -> [] float32
 
 
 class Outputs(NamedTuple):
@@ -21,7 +25,7 @@ class Outputs(NamedTuple):
       spectral_stats: of the network after the piece; the same for all pieces, which start from the same u.
     """
 
-    metrics: dict[str, jax.Array]
+    metrics: Metrics
     batch_stats: Tree
     spectral_stats: Tree
 
@@ -36,7 +40,7 @@ def update_network(
     optimizer: optax.GradientTransformation,
     loss_of: LossFunction,
     batch: Any,
-) -> tuple[NetworkState, dict[str, jax.Array]]:
+) -> tuple[NetworkState, Metrics]:
     """Updates a network once.
 
     Args:
@@ -58,6 +62,20 @@ def update_network(
     updates, opt_state = optimizer.update(gradients, network.opt_state, network.params)
     params = optax.apply_updates(network.params, updates)
     return NetworkState(params, outputs.spectral_stats, outputs.batch_stats, opt_state), metrics
+
+
+def with_penalties(
+    prefix: str, metrics: Metrics, penalties: Sequence[Penalty], inputs: PenaltyInputs
+) -> tuple[jax.Array, Metrics]:
+    """Returns the loss of network "d" or "g", `d_loss` or `g_loss`, with its penalties; and the metrics with them."""
+    of_network = ((p.name, p.discriminator if prefix == "d" else p.generator) for p in penalties)
+    terms = {f"{prefix}_{name}": term(inputs) for name, term in of_network if term}
+    return sum(terms.values(), start=metrics[f"{prefix}_loss"]), metrics | terms
+
+
+def penalty_keys(step_config: TrainStepConfig, batch_size: int, key: jax.Array) -> jax.Array:
+    """Makes keys [B] for the penalties of an update with this key, one for each image."""
+    return step_config.shard_batch(jax.random.split(fold_in_name(key, "penalties"), batch_size))
 
 
 def mean_gradients(

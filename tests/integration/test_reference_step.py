@@ -193,7 +193,7 @@ def tiny_step_config():
 
 def initial_state(step_config):
     """Returns random numbers in place of the usual start: attention is open, classes differ, and no u has converged."""
-    create = functools.partial(create_state, step_config.networks, step_config.optimizers, step_config.prior)
+    create = functools.partial(create_state, step_config.networks, step_config.optimizers, step_config.prior, ())
     random = np.random.default_rng(0)
 
     def drawn(path, x):

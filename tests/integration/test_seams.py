@@ -13,7 +13,7 @@ from tiny import tiny_config
 import sagan_jax
 from sagan_jax.errors import InputError
 from sagan_jax.models.layers import Conv, Dense, LayerConfig
-from sagan_jax.training.losses import LOSSES
+from sagan_jax.objectives.losses import LOSSES
 
 SIZE = {"channels": 2, "num_classes": 10, "attention_resolutions": (8,)}
 

@@ -9,9 +9,9 @@ from sagan_jax.metrics.kernel_distance import kernel_distance
 from sagan_jax.metrics.moments import Moments, moments_of
 from sagan_jax.models.attention import SelfAttention, attend
 from sagan_jax.models.layers import DEFAULT_CONFIG
+from sagan_jax.objectives.losses import hinge_discriminator, hinge_generator
 from sagan_jax.ops.convolution import conv2d
 from sagan_jax.ops.resampling import mean_pool
-from sagan_jax.training.losses import hinge_discriminator, hinge_generator
 
 QUERY, KEY, VALUE = jnp.zeros((2, 16, 3)), jnp.zeros((2, 4, 3)), jnp.zeros((2, 4, 5))
 LOGITS, MAPS, FEATURES = jnp.zeros(8), jnp.zeros((2, 4, 4, 3)), np.zeros((6, 4))

@@ -62,7 +62,7 @@ def test_first_gradients_are_the_same_on_one_and_on_eight_devices(tiny_trainer):
 def test_metrics_are_complete_and_finite(tiny_trainer):
     state, metrics = tiny_trainer.run(tiny_trainer.fresh_state(), 1)
     assert set(metrics) == {
-        *("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy"),
+        *("d_loss", "g_loss", "real_logits", "fake_logits", "d_real_accuracy", "d_accuracy"),
         *("d_gradient_norm", "g_gradient_norm", "d_sigma_max", "g_sigma_max", "g_gamma_8", "d_gamma_8"),
     }
     assert all(np.isfinite(x) and x.shape == () for x in metrics.values())
@@ -128,14 +128,50 @@ def test_accumulation_and_several_devices_agree(accumulating_trainer):
     assert_same_gradients(found, expected)
 
 
-def test_gradients_with_all_additions_are_the_same_on_several_devices_and_in_pieces():
+# r2 is r1 at other images.
+PENALTIES = "r1:1,every=2,gradient_penalty:1,lecam:1,bcr:1,zcr_d:1,zcr_g:1,orthogonality:0.1"
+RUNNING = {"average_real_logits": 0.3, "average_fake_logits": -0.2, "augmentation_probability": 0.5}
+
+
+def with_everything(devices, pieces):
+    """A trainer with all penalties, augmentations and statistics, after some steps; loops are not written out."""
     config = tiny_config()
-    config.train.augmentations = "color,translation,cutout"
-    config.train.penalties = "r1:1,r2:1,every=2,gradient_penalty:1"
-    (_, expected), _ = gradients(Trainer(config))
-    config.train.accumulation_steps = 2
-    (_, found), _ = gradients(Trainer(config, devices=8))
+    config.train.update(augmentations="cutout,bgc", augmentation_target=0.6, penalties=PENALTIES)
+    config.train.accumulation_steps = pieces
+    trainer = Trainer(config, devices)
+    trainer.step = compile_steps(dataclasses.replace(trainer.step_config, unroll=False), trainer.mesh, 16)
+    running = {name: jnp.float32(value) for name, value in RUNNING.items()}
+    trainer.first = jax.device_get(trainer.fresh_state().replace(step=jnp.int32(4), running=running))
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return with_everything(devices=1, pieces=1)
+
+
+def test_with_everything_the_discriminator_learns_the_same_on_several_devices_in_pieces(everything):
+    (_, expected), expected_metrics = gradients(everything)
+    (_, found), metrics = gradients(with_everything(devices=8, pieces=2))
     assert_same_gradients(found, expected)
+    assert {"d_r1", "d_lecam", "d_zcr_d", "g_zcr_g", "g_orthogonality", *RUNNING} <= metrics.keys()
+    for name in metrics:
+        if name.startswith("d_") or name in ("g_orthogonality", *RUNNING):  # a piece of G's has moments of its own
+            np.testing.assert_allclose(metrics[name], expected_metrics[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_statistics_follow_the_discriminator_from_update_to_update(everything):
+    state, metrics = everything.run(everything.fresh_state(), 1)
+    for name in ("real_logits", "fake_logits"):
+        expected = 0.99 * RUNNING[f"average_{name}"] + 0.01 * metrics[name]
+        np.testing.assert_allclose(state.running[f"average_{name}"], expected, rtol=1e-5)
+    way = np.sign(2 * metrics["d_real_accuracy"] - 1 - 0.6)
+    expected = 0.5 + way * everything.config.train.batch_size / 500_000
+    np.testing.assert_allclose(state.running["augmentation_probability"], expected, rtol=1e-6)
+
+
+def test_without_additions_nothing_is_carried(tiny_trainer):
+    assert tiny_trainer.fresh_state().running == {}
 
 
 def test_the_discriminator_sees_augmented_images_only():
@@ -144,7 +180,7 @@ def test_the_discriminator_sees_augmented_images_only():
     config.model.num_classes = 0
     trainer = Trainer(config)
     trainer.step = compile_steps(
-        dataclasses.replace(trainer.step_config, augment=lambda images, keys: 0 * images), trainer.mesh, 16
+        dataclasses.replace(trainer.step_config, augment=lambda images, keys, probability: 0 * images), trainer.mesh, 16
     )
     (generator, discriminator), metrics = gradients(trainer)
     assert metrics["real_logits"] == metrics["fake_logits"]

@@ -1,18 +1,16 @@
-"""Adversarial losses by name, each from logits [B] float32 to a scalar, and penalties that are added to them."""
+"""Adversarial losses by name, each from logits [B] float32 to a scalar."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float
 
 from sagan_jax.errors import InputError
 
 Logits = Float[Array, " batch"]
 Scalar = Float[Array, ""]
-Images = Float[Array, "batch height width 3"]
-Labels = Int[Array, " batch"]
 LazyLogits = Callable[[], Logits]
 
 
@@ -29,43 +27,6 @@ class AdversarialLoss(NamedTuple):
     discriminator: Callable[[Logits, Logits], Scalar]
     generator: Callable[[Logits, LazyLogits], Scalar]
     boundary: float = 0.0
-
-
-class PenaltyInputs(NamedTuple):
-    """What a penalty may need, of one piece of the batch of an update.
-
-    Attributes:
-      real_images, fake_images: [B, H, W, 3] float32, as the discriminator sees them, so augmented.
-      real_labels, fake_labels: [B] int32.
-      real_logits: `real_logits()` returns [B]; in the generator's update computed only where it is called.
-      fake_logits: [B].
-      discriminate: (images, labels) -> logits [B], with the weights of this update.
-      number: [] int32, updates of this network before this one.
-      keys: [B], one for each image, for random numbers.
-    """
-
-    real_images: Images
-    real_labels: Labels
-    fake_images: Images
-    fake_labels: Labels
-    real_logits: LazyLogits
-    fake_logits: Logits
-    discriminate: Callable[[Images, Labels], Logits]
-    number: Int[Array, ""]
-    keys: Key[Array, " batch"]
-
-
-class Penalty(NamedTuple):
-    """A term that is added to the losses and logged as `d_NAME` and `g_NAME`.
-
-    Attributes:
-      name: for the metrics.
-      discriminator, generator: of the loss of which network, `PenaltyInputs` -> []; None adds nothing.
-    """
-
-    name: str
-    discriminator: Callable[[PenaltyInputs], Scalar] | None = None
-    generator: Callable[[PenaltyInputs], Scalar] | None = None
 
 
 def hinge_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
@@ -138,6 +99,8 @@ LOSSES = {
     "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator),
     "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator, boundary=0.5),
 }
+# Of those that only compare images: no logit says by itself whether an image counts as real.
+WITHOUT_BOUNDARY = ("wasserstein", "relativistic")
 
 
 def adversarial_loss(name: str) -> AdversarialLoss:

@@ -1,4 +1,4 @@
-"""Penalties against closed forms, where the logit is a sum of squares; and what a policy may say."""
+"""Penalties against closed forms, where a logit is a sum of squares; and what a policy may say."""
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 
 from sagan_jax.errors import InputError
-from sagan_jax.training.losses import PenaltyInputs
-from sagan_jax.training.penalties import PENALTIES, build_penalties
+from sagan_jax.objectives.consistency import mirrored_and_moved
+from sagan_jax.objectives.penalties import PENALTIES, build_penalties
+from sagan_jax.objectives.penalty import PenaltyInputs
 
 REAL = jax.random.normal(jax.random.key(0), (6, 4, 4, 3))
 FAKE = jax.random.normal(jax.random.key(1), (6, 4, 4, 3))
 LABELS = jnp.arange(6) % 3
+
+
+NEAR = FAKE + 0.1 * jax.random.normal(jax.random.key(3), FAKE.shape)
+PARAMS = {
+    "layer": {"kernel": jax.random.normal(jax.random.key(4), (3, 3, 2, 5)), "bias": jnp.ones(5)},
+    "wide": {"kernel": jax.random.normal(jax.random.key(5), (2, 7))},
+    "embedding": {"kernel": jnp.ones((4, 4))},
+}
+RUNNING = {"average_real_logits": jnp.float32(30), "average_fake_logits": jnp.float32(-20)}
+UPDATES = 5  # that the averages are of
 
 
 def scores(images, labels):
@@ -19,7 +30,7 @@ def scores(images, labels):
     return (1 + labels) * jnp.sum(jnp.square(images), axis=(1, 2, 3)) / 2
 
 
-def inputs(discriminate=scores, number=0, rows=slice(None)):
+def inputs(discriminate=scores, number=UPDATES, rows=slice(None)):
     return PenaltyInputs(
         real_images=REAL[rows],
         real_labels=LABELS[rows],
@@ -27,7 +38,10 @@ def inputs(discriminate=scores, number=0, rows=slice(None)):
         fake_labels=LABELS[::-1][rows],
         real_logits=lambda: discriminate(REAL[rows], LABELS[rows]),
         fake_logits=discriminate(FAKE[rows], LABELS[::-1][rows]),
+        near_images=lambda: NEAR[rows],
         discriminate=discriminate,
+        params=PARAMS,
+        running=RUNNING,
         number=jnp.int32(number),
         keys=jax.random.split(jax.random.key(2), 6)[rows],
     )
@@ -35,7 +49,8 @@ def inputs(discriminate=scores, number=0, rows=slice(None)):
 
 def penalty(policy, **given):
     (built,) = build_penalties(policy)
-    return built.discriminator(inputs(**given))
+    (term,) = filter(None, (built.discriminator, built.generator))
+    return term(inputs(**given))
 
 
 def squares(images, labels):
@@ -48,10 +63,32 @@ def between():
     return fraction * REAL + (1 - fraction) * FAKE
 
 
+def lecam():
+    correction = 1 - 0.99**UPDATES
+    above = np.maximum(0, scores(REAL, LABELS) + 20 / correction)
+    below = np.maximum(0, 30 / correction - scores(FAKE, LABELS[::-1]))
+    return np.square(above).mean() + np.square(below).mean()
+
+
+def change(images, labels):
+    return np.square(scores(images, labels) - scores(mirrored_and_moved(images, inputs().keys), labels)).mean()
+
+
+def products_of_filters(kernel):
+    matrix = np.asarray(kernel).reshape(-1, kernel.shape[-1])
+    products = matrix.T @ matrix
+    return np.square(products[~np.eye(len(products), dtype=bool)]).sum()
+
+
 EXPECTED = {
     "r1": lambda: squares(REAL, LABELS).mean() / 2,
     "r2": lambda: squares(FAKE, LABELS[::-1]).mean() / 2,
     "gradient_penalty": lambda: np.square(np.sqrt(squares(between(), LABELS)) - 1).mean(),
+    "lecam": lecam,
+    "bcr": lambda: change(REAL, LABELS) + change(FAKE, LABELS[::-1]),
+    "zcr_d": lambda: np.square(scores(FAKE, LABELS[::-1]) - scores(NEAR, LABELS[::-1])).mean(),
+    "zcr_g": lambda: -np.square(FAKE - NEAR).mean(),
+    "orthogonality": lambda: sum(products_of_filters(PARAMS[name]["kernel"]) for name in ("layer", "wide")),
 }
 
 
@@ -87,7 +124,7 @@ def test_the_same_policy_gives_the_same_functions_and_none_gives_none():
 
 
 WRONG = {
-    "r3:1": "unknown 'r3': choose from r1, r2, gradient_penalty",
+    "r3:1": "unknown 'r3': choose from r1, r2, gradient_penalty, lecam",
     "r1:1,r1:2": "has r1 twice",
     "r1": "has '' where a positive number belongs",
     "r1:-1": "has '-1' where a positive number belongs",

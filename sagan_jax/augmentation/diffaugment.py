@@ -1,43 +1,12 @@
-"""Differentiable augmentation: real and generated images are changed alike before the discriminator sees them.
-
-Gradients pass through, so the generator learns images and not their changes. For data sets of some thousand images,
-which a discriminator otherwise learns by heart.
+"""Changes of color, place and extent, each of an image [H, W, 3] in [-1, 1] with a key.
 
 Reference: Zhao et al. 2020 (arXiv:2006.10738); strengths as in the authors' DiffAugment.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-
-from sagan_jax.errors import InputError
-
-Augment = Callable[[jax.Array, jax.Array], jax.Array]  # images [B, H, W, 3], keys [B] -> images alike
-
-
-@functools.cache
-def augmentation(policy: str) -> Augment:
-    """Returns the changes of a policy such as "color,translation", in this order; each image draws from its own key.
-
-    The same function for the same policy, so that a step is compiled once for it.
-
-    Raises:
-      InputError: a name is unknown.
-    """
-    names = [name.strip() for name in policy.split(",")] if policy else []
-    for name in names:
-        if name not in CHANGES:
-            wrong, remedy = f"has the unknown {name!r}", f"choose from {', '.join(CHANGES)}"
-            raise InputError(wrong, field="train.augmentations", value=policy, remedy=remedy)
-
-    def augment_one(image: jax.Array, key: jax.Array) -> jax.Array:
-        for name, change_key in zip(names, jax.random.split(key, len(names)), strict=True):
-            image = CHANGES[name](image, change_key)
-        return image
-
-    return jax.vmap(augment_one) if names else lambda images, keys: images
 
 
 def color(image: jax.Array, key: jax.Array) -> jax.Array:
@@ -75,13 +44,6 @@ def cutout(image: jax.Array, key: jax.Array) -> jax.Array:
 
     rows, columns = map(covered, image.shape[:2], jax.random.split(key))
     return jnp.where((rows[:, None] & columns[None])[:, :, None], 0.0, image)
-
-
-CHANGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    "color": color,
-    "translation": translation,
-    "cutout": cutout,
-}
 
 
 def _moved(size: int, by: jax.Array) -> jax.Array:

@@ -9,8 +9,8 @@ import pytest
 
 from sagan_jax.config import load_config
 from sagan_jax.errors import InputError
-from sagan_jax.training import losses
-from sagan_jax.training.losses import LOSSES, adversarial_loss
+from sagan_jax.objectives import losses
+from sagan_jax.objectives.losses import LOSSES, adversarial_loss
 from sagan_jax.training.optimizers import build_optimizers, learning_rate_schedule
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")

@@ -1,0 +1,1 @@
+"""Changes that real and generated images go through alike before the discriminator sees them; pure functions."""
