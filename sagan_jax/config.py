@@ -44,6 +44,8 @@ def default_config() -> ConfigDict:
     model.num_classes = 1000  # 0: unconditional; -1: as many as the data set has
     model.latent_size = 128  # length of the standard normal input of the generator
     model.init = "xavier_uniform"  # or "orthogonal"
+    model.attention = "pooled"  # keys and values, as the authors; or "unpooled"; or "multi-head", also pooled
+    model.blocks = "residual"  # as the authors; or "bottleneck": two bottleneck blocks each, as BigGAN-deep
     model.compute_dtype = "float32"  # or "bfloat16", for convolutions and matrix products only
     model.spectral_epsilon = 1e-12  # authors' ops.py
     model.batch_norm_epsilon = 1e-5  # authors' ops.py
@@ -58,7 +60,8 @@ def default_config() -> ConfigDict:
     # biases of the conditional batch norm), as StudioGAN does; or "nothing", as before SAGAN. In D, all kernels are.
     model.generator.spectral_norm = "kernels"
     # What the blocks' batch norm follows: "labels", a table per norm, as the authors; "shared embedding", linear maps
-    # of one vector per class; or "hierarchical latents", of a piece of the latents as well (both as BigGAN).
+    # of one vector per class; "hierarchical latents", of a piece of the latents as well (both as BigGAN); or "whole
+    # latents", of all of them (as BigGAN-deep).
     model.generator.conditioning = "labels"
     model.discriminator = ConfigDict()
     model.discriminator.channels = 64

@@ -21,37 +21,70 @@ class SelfAttention(nn.Module):
     convolutions have no bias. `gamma` is 0 at the start: the
     network begins local and learns to look further.
 
-    `apply(..., mutable=["attention_maps"])` returns the weights [B, L, M] float32 as `weights` in that collection;
-    otherwise they cost nothing, and `init` does not return them.
+    `apply(..., mutable=["attention_maps"])` returns the weights [B, L, M] float32 as `weights` in that collection, the
+    mean over the heads; otherwise they cost nothing, and `init` does not return them.
+
+    Attributes:
+      config: dtypes, initialiser, spectral norm.
+      heads: parts of the channels of queries, keys and values that attend by themselves; 1 in the authors' code.
 
     Reference: Zhang et al. 2018 (arXiv:1805.08318), equations 1 to 3.
     """
 
     config: LayerConfig
+    heads: int = 1
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
         """Maps x [B, H, W, C] with even H and W to [B, H, W, C] in the dtype of x."""
-        batch, height, width, channels = x.shape
-        narrow, half = max(1, channels // 8), max(1, channels // 2)
-        query_BLK = self._positions(self._conv("query", narrow)(x))
-        key_BMK = self._positions(max_pool(self._conv("key", narrow)(x)))
-        value_BMV = self._positions(max_pool(self._conv("value", half)(x)))
+        channels = x.shape[-1]
+        narrow, half = (self.heads * max(1, channels // (part * self.heads)) for part in (8, 2))
+        query_BLK = self._heads(self._conv("query", narrow)(x))
+        key_BMK = self._heads(self.pool(self._conv("key", narrow)(x)))
+        value_BMV = self._heads(self.pool(self._conv("value", half)(x)))
 
         if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
             weights_BLM = attention_weights(query_BLK, key_BMK)
+            weights_BLM = weights_BLM.reshape(-1, self.heads, *weights_BLM.shape[1:]).mean(axis=1)
             self.sow(COLLECTION, "weights", weights_BLM, reduce_fn=lambda _, new: new, init_fn=lambda: None)
         attended_BLV = attend(query_BLK, key_BMK, value_BMV)
 
-        o = self._conv("output", channels)(attended_BLV.reshape(batch, height, width, half))
+        o = attended_BLV.reshape(len(x), self.heads, -1, half // self.heads).swapaxes(1, 2)
+        o = self._conv("output", channels)(o.reshape(*x.shape[:-1], half))
         return add_gated(self, x, o)
+
+    def pool(self, x: Float[Array, "batch height width features"]) -> Float[Array, "batch _ _ features"]:
+        """Makes the map of keys or values from one of as many positions as there are queries."""
+        return max_pool(x)
 
     def _conv(self, name: str, features: int) -> Conv:
         return Conv(features, kernel_size=1, config=self.config, use_bias=False, name=name)
 
-    @staticmethod
-    def _positions(x: jax.Array) -> jax.Array:
-        return x.reshape(x.shape[0], -1, x.shape[-1])
+    def _heads(self, x: jax.Array) -> jax.Array:
+        """Returns the positions of each head of each image, [B, H, W, C] -> [B heads, H W, C / heads]."""
+        batch, channels = len(x), x.shape[-1] // self.heads
+        by_head = x.reshape(batch, -1, self.heads, channels).swapaxes(1, 2)
+        return by_head.reshape(batch * self.heads, -1, channels)
+
+
+class UnpooledAttention(SelfAttention):
+    """Attention to every position itself, M = L, as in equation 1 of the paper; four times the work."""
+
+    def pool(self, x: Float[Array, "batch height width features"]) -> Float[Array, "batch height width features"]:
+        return x
+
+
+class MultiHeadAttention(SelfAttention):
+    """Attention with four heads, for as many parameters and as much work. Reference: Vaswani et al. 2017, 3.2.2."""
+
+    heads: int = 4
+
+
+ATTENTIONS: dict[str, type[SelfAttention]] = {
+    "pooled": SelfAttention,
+    "unpooled": UnpooledAttention,
+    "multi-head": MultiHeadAttention,
+}
 
 
 def attention_weights(

@@ -5,9 +5,13 @@ commutes with both kinds of resampling, so the result is the same at a quarter o
 the work.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from sagan_jax.models.bottleneck import BottleneckDiscriminatorStage, BottleneckGeneratorStage, BottleneckStem
 from sagan_jax.models.conditional_norm import BatchNorm, Condition
 from sagan_jax.models.layers import Conv, LayerConfig
 from sagan_jax.ops.convolution import conv2d
@@ -74,3 +78,24 @@ class DiscriminatorStem(nn.Module):
         shortcut = Conv(self.features, 1, self.config, name="shortcut")(mean_pool(x))
         x = Conv(self.features, 3, self.config, name="conv_0")(x)
         return Conv(self.features, 3, self.config, conv2d_mean_pool, name="conv_1")(nn.relu(x)) + shortcut
+
+
+class Blocks(NamedTuple):
+    """The module definitions of what changes the side of feature maps.
+
+    Attributes:
+      generator: called with (features, num_classes, config), as `GeneratorBlock`.
+      stem: the discriminator's first, with (features, config), as `DiscriminatorStem`.
+      discriminator: with (features, downsample, config, inplace_relu), as `DiscriminatorBlock`.
+    """
+
+    generator: Callable[..., nn.Module]
+    stem: Callable[..., nn.Module]
+    discriminator: Callable[..., nn.Module]
+
+
+RESIDUAL = Blocks(GeneratorBlock, DiscriminatorStem, DiscriminatorBlock)
+BLOCKS = {
+    "residual": RESIDUAL,
+    "bottleneck": Blocks(BottleneckGeneratorStage, BottleneckStem, BottleneckDiscriminatorStage),
+}

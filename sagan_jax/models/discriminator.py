@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from sagan_jax.models.architecture import Architecture, check_num_classes, discriminator_architecture
 from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.between_blocks import Attention, after_block
-from sagan_jax.models.blocks import DiscriminatorBlock, DiscriminatorStem
+from sagan_jax.models.blocks import RESIDUAL, Blocks
 from sagan_jax.models.inputs import as_arrays, check_images, check_labels
 from sagan_jax.models.layers import DEFAULT_CONFIG, Dense, Embedding, LayerConfig
 
@@ -23,6 +23,7 @@ class Discriminator(nn.Module):
       config: dtypes, initialiser, spectral norm and epsilons.
       attention: module definition of the attention layers, called with (config, name).
       inplace_relu: whether shortcuts see ReLU(x); of imported weights only, see `DiscriminatorBlock`.
+      blocks: module definitions of the blocks, see models/blocks.py.
 
     Variables: `params`, `spectral_stats`; see `spectrally_normalized`, `SelfAttention`.
 
@@ -35,6 +36,7 @@ class Discriminator(nn.Module):
     config: LayerConfig = DEFAULT_CONFIG
     attention: Attention = SelfAttention
     inplace_relu: bool = False
+    blocks: Blocks = RESIDUAL
 
     @nn.compact
     def __call__(
@@ -56,7 +58,8 @@ class Discriminator(nn.Module):
         check_images(images, 2 * resolutions[0])
         check_labels(labels, self.num_classes, images.shape[0])
         x, labels = as_arrays(images, labels)
-        stem, block = DiscriminatorStem, DiscriminatorBlock
+        stem: Any = self.blocks.stem
+        block: Any = self.blocks.discriminator
         if config.rematerialize:  # the insides of a block are computed again for its gradients
             stem, block = nn.remat(stem), nn.remat(block)
         for index, (width, side) in enumerate(zip(widths, resolutions, strict=True)):
@@ -92,6 +95,7 @@ def build_discriminator(
     final_resolution: int = 4,
     config: LayerConfig = DEFAULT_CONFIG,
     attention: Attention = SelfAttention,
+    blocks: Blocks = RESIDUAL,
 ) -> Discriminator:
     """Builds a discriminator from plain arguments, see `discriminator_architecture` and `Discriminator`.
 
@@ -102,4 +106,4 @@ def build_discriminator(
     architecture = discriminator_architecture(
         resolution, channels, multipliers, attention_resolutions, final_resolution, local_block_resolutions
     )
-    return Discriminator(architecture, num_classes, config, attention)
+    return Discriminator(architecture, num_classes, config, attention, blocks=blocks)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_num_classes, generator_architecture
 from sagan_jax.models.attention import SelfAttention
 from sagan_jax.models.between_blocks import Attention, after_block
-from sagan_jax.models.blocks import GeneratorBlock
+from sagan_jax.models.blocks import RESIDUAL, Blocks
 from sagan_jax.models.conditional_norm import BatchNorm
 from sagan_jax.models.conditioning import ClassLabels, Conditioning
 from sagan_jax.models.inputs import as_arrays, check_labels, check_latents
@@ -27,6 +27,7 @@ class Generator(nn.Module):
       config: dtypes, initialiser, spectral norm and epsilons.
       attention: module definition of the attention layers, called with (config, name).
       conditioning: what the blocks are conditioned on, see models/conditioning.py.
+      blocks: module definitions of the blocks, see models/blocks.py.
 
     Variables: `params`, `spectral_stats`, `batch_stats`; see `spectrally_normalized`, `BatchNorm`, `SelfAttention`.
 
@@ -38,6 +39,7 @@ class Generator(nn.Module):
     config: LayerConfig = DEFAULT_CONFIG
     attention: Attention = SelfAttention
     conditioning: Conditioning = ClassLabels
+    blocks: Blocks = RESIDUAL
 
     @nn.compact
     def __call__(
@@ -69,7 +71,9 @@ class Generator(nn.Module):
         x = Dense(SEED_RESOLUTION**2 * widths[0], config, name="dense")(latents)
         x = x.reshape(-1, SEED_RESOLUTION, SEED_RESOLUTION, widths[0]).astype(config.compute_dtype)
         # A block that is rematerialised computes its insides again for its gradients.
-        block = nn.remat(GeneratorBlock, static_argnums=3) if config.rematerialize else GeneratorBlock
+        block: Any = self.blocks.generator
+        if config.rematerialize:
+            block = nn.remat(block, static_argnums=3)
         for index, condition in enumerate(conditions, start=1):
             name = f"block_{resolutions[index]}"
             x = block(widths[index], self.num_classes, config, name=name)(x, condition, train)
@@ -90,6 +94,7 @@ def build_generator(
     config: LayerConfig = DEFAULT_CONFIG,
     attention: Attention = SelfAttention,
     conditioning: Conditioning = ClassLabels,
+    blocks: Blocks = RESIDUAL,
 ) -> Generator:
     """Builds a generator from plain arguments, see `generator_architecture` and `Generator`.
 
@@ -100,4 +105,4 @@ def build_generator(
     architecture = generator_architecture(
         resolution, channels, multipliers, attention_resolutions, local_block_resolutions
     )
-    return Generator(architecture, num_classes, config, attention, conditioning)
+    return Generator(architecture, num_classes, config, attention, conditioning, blocks)

@@ -11,6 +11,8 @@ import numpy as np
 from sagan_jax import __version__
 from sagan_jax.errors import InputError
 from sagan_jax.models.architecture import SEED_RESOLUTION, Architecture, check_architecture
+from sagan_jax.models.attention import ATTENTIONS
+from sagan_jax.models.blocks import BLOCKS
 from sagan_jax.models.conditioning import CONDITIONINGS
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.models.generator import Generator
@@ -41,7 +43,7 @@ class Card:
       origin: the run's config and data, or the imported file.
       evaluations: scores of this step with their protocol, as `sagan_jax.evaluate` wrote them.
       inplace_relu: whether shortcuts of the discriminator see ReLU(x), see `Discriminator`.
-      conditioning: of the generator, a key of `CONDITIONINGS`.
+      conditioning, attention, blocks: of the networks, keys of `CONDITIONINGS`, `ATTENTIONS` and `BLOCKS`.
     """
 
     name: Name
@@ -58,6 +60,8 @@ class Card:
     evaluations: tuple[dict[str, Any], ...] = ()
     inplace_relu: bool = False
     conditioning: Name = "labels"
+    attention: Name = "pooled"
+    blocks: Name = "residual"
 
     @property
     def resolution(self) -> int:
@@ -67,15 +71,28 @@ class Card:
     def build_generator(self) -> Generator:
         """Builds the plain module, in float32."""
         config = LayerConfig(spectral_norm=(), batch_norm_epsilon=self.batch_norm_epsilon)
-        conditioning = CONDITIONINGS[self.conditioning]
-        return Generator(self.generator, self.num_classes, config, conditioning=conditioning)
+        return Generator(
+            self.generator,
+            self.num_classes,
+            config,
+            ATTENTIONS[self.attention],
+            CONDITIONINGS[self.conditioning],
+            BLOCKS[self.blocks],
+        )
 
     def build_discriminator(self) -> Discriminator | None:
         """Builds the plain module, in float32, or returns None if there is no discriminator."""
         if self.discriminator is None:
             return None
         config = LayerConfig(spectral_norm=())
-        return Discriminator(self.discriminator, self.num_classes, config, inplace_relu=self.inplace_relu)
+        return Discriminator(
+            self.discriminator,
+            self.num_classes,
+            config,
+            ATTENTIONS[self.attention],
+            self.inplace_relu,
+            BLOCKS[self.blocks],
+        )
 
     def labels(self, classes: Classes = None) -> np.ndarray:
         """Returns the labels [K] int32 of classes, by name or label. Raises InputError if there is no such class."""
@@ -174,5 +191,6 @@ def _check(card: Card) -> None:
         raise ValueError("class_frequencies do not add up to 1")
     if card.step is not None and not 0 <= card.step < 2**53:
         raise ValueError(f"step = {card.step}")
-    if card.conditioning not in CONDITIONINGS:
-        raise ValueError(f"conditioning = {card.conditioning!r}")
+    for name, choices in (("conditioning", CONDITIONINGS), ("attention", ATTENTIONS), ("blocks", BLOCKS)):
+        if getattr(card, name) not in choices:
+            raise ValueError(f"{name} = {getattr(card, name)!r}")

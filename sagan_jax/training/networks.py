@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from sagan_jax.errors import InputError
+from sagan_jax.models.attention import ATTENTIONS
+from sagan_jax.models.blocks import BLOCKS
 from sagan_jax.models.conditioning import CONDITIONINGS
 from sagan_jax.models.discriminator import Discriminator, build_discriminator
 from sagan_jax.models.generator import Generator, build_generator
@@ -50,12 +52,17 @@ def build_networks(config: ConfigDict) -> Networks:
         batch_norm_momentum=model.batch_norm_momentum,
         rematerialize=model.rematerialize,
     )
+    definitions = {
+        "attention": _choice(ATTENTIONS, "model.attention", model.attention),
+        "blocks": _choice(BLOCKS, "model.blocks", model.blocks),
+    }
     spectral_norm = _choice(NORMALIZED, "model.generator.spectral_norm", model.generator.spectral_norm)
     with _config_fields("generator"):
         generator = build_generator(
             config.data.resolution,
             num_classes=max(0, model.num_classes),
             **_shape(model.generator),
+            **definitions,
             config=dataclasses.replace(layer_config, spectral_norm=spectral_norm),
             conditioning=_choice(CONDITIONINGS, "model.generator.conditioning", model.generator.conditioning),
         )
@@ -64,6 +71,7 @@ def build_networks(config: ConfigDict) -> Networks:
             config.data.resolution,
             num_classes=max(0, model.num_classes),
             **_shape(model.discriminator),
+            **definitions,
             final_resolution=model.discriminator.final_resolution,
             config=layer_config,
         )

@@ -91,6 +91,8 @@ def _card(folder: epath.Path, config: ConfigDict, data: SavedData, networks: Net
         f" {config.sampling.standing_batches} batches of {config.sampling.batch_size}",
         origin={"config": config.to_dict(), "data": dataclasses.asdict(data.data)},
         conditioning=config.model.generator.conditioning,
+        attention=config.model.attention,
+        blocks=config.model.blocks,
     )
 
 

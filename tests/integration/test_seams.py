@@ -4,6 +4,7 @@ import inspect
 import threading
 
 import flax.linen as nn
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ import sagan_jax
 from sagan_jax.errors import InputError
 from sagan_jax.models.layers import Conv, Dense, LayerConfig
 from sagan_jax.objectives.losses import LOSSES
+from sagan_jax.portable.folder import save_model
 
 SIZE = {"channels": 2, "num_classes": 10, "attention_resolutions": (8,)}
 
@@ -193,18 +195,35 @@ def test_losses_that_do_not_ask_for_real_images_do_not_compute_their_logits():
         asked.clear()
 
 
-@pytest.mark.parametrize("conditioning", ["shared embedding", "hierarchical latents"])
-def test_conditioning_on_vectors_is_a_config_away(conditioning, tmp_path):
+VARIANTS = {
+    "shared embedding": ("residual", "multi-head", 128),
+    "hierarchical latents": ("residual", "unpooled", 128 + 8 // 3),
+    "whole latents": ("bottleneck", "pooled", 128 + 8),
+}
+
+
+@pytest.mark.parametrize("conditioning", VARIANTS)
+def test_other_networks_are_a_config_away(conditioning, tmp_path):
+    """Conditioning on vectors, blocks and attention of other kinds; also after training, exported and opened again."""
+    blocks, attention, inputs = VARIANTS[conditioning]
     config = tiny_config()
+    config.model.update(blocks=blocks, attention=attention)
     config.model.generator.conditioning = conditioning
     config.train.steps = 1
     state, _ = sagan_jax.train_and_evaluate(config, tmp_path / "run")
-    scale = state.generator.params["block_8"]["norm_0"]["scale"]["kernel"]
-    assert scale.shape[0] == {"shared embedding": 128, "hierarchical latents": 128 + 8 // 3}[conditioning]
-    assert "scale" in state.generator.spectral_stats["block_8"]["norm_0"]
+    params, stats = (tree["block_8"] for tree in (state.generator.params, state.generator.spectral_stats))
+    if blocks == "bottleneck":
+        params, stats = params["same"], stats["same"]
+    assert params["norm_0"]["scale"]["kernel"].shape[0] == inputs
+    assert "scale" in stats["norm_0"]
+    assert not [path for path in flax.traverse_util.flatten_dict(state.generator.spectral_stats) if "embedding" in path]
     model = sagan_jax.load(tmp_path / "run")
-    assert model.sample([0, 5]).shape == (2, 16, 16, 3)
-    assert model.card.conditioning == conditioning
+    save_model(tmp_path / "portable", model, "float32", with_program=False)
+    again = sagan_jax.load(tmp_path / "portable")
+    assert (again.card.conditioning, again.card.blocks, again.card.attention) == (conditioning, blocks, attention)
+    np.testing.assert_array_equal(again.sample([0, 5]), model.sample([0, 5]))
+    queries, keys = again.attention(classes=[0])[1].maps["generator_8"].shape[1:]
+    assert (queries, keys) == (64, 64 if attention == "unpooled" else 16)
 
 
 def test_every_public_name_is_there():

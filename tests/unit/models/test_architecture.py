@@ -72,6 +72,33 @@ def test_cifar_pair():
     assert (count(generator), count(discriminator)) == (4_386_308, 1_075_586)
 
 
+def configured_counts(config):
+    config.model.compute_dtype = "float32"  # others promote implicitly
+    generator, discriminator = build_networks(config)
+    labels = jnp.zeros((1,), jnp.int32)
+    _, first = shapes(generator, jnp.zeros((1, config.model.latent_size)), labels, train=True)
+    _, second = shapes(discriminator, jnp.zeros((1, 128, 128, 3)), labels)
+    return count(first), count(second)
+
+
+def test_biggan_has_the_parameters_of_the_paper():
+    """70.4 and 88.0 million (Brock et al. 2018, appendix B)."""
+    assert configured_counts(load_config("biggan128")) == (70_433_988, 87_982_370)
+
+
+def test_biggan_deep_has_the_parameters_of_the_paper():
+    """50.4 and 34.6 million (Brock et al. 2018, appendix B).
+
+    The last convolution of the authors' generator may have 128 outputs, of which three are used (BigGANdeep.py of
+    BigGAN-PyTorch): with these ours would have 50.4 million as well.
+    """
+    config = load_config("biggan128")
+    config.model.update(blocks="bottleneck", latent_size=128)
+    config.model.generator.update(channels=128, conditioning="whole latents")
+    config.model.discriminator.update(channels=128, multipliers=(2, 4, 8, 16, 16))
+    assert configured_counts(config) == (50_244_484, 34_590_210)
+
+
 @pytest.mark.parametrize("resolution", STANDARD_MULTIPLIERS)
 @pytest.mark.parametrize("num_classes", [0, 3])
 def test_every_resolution_builds(resolution, num_classes):

@@ -6,44 +6,72 @@ import numpy as np
 import pytest
 
 from sagan_jax.models import attention
-from sagan_jax.models.attention import SelfAttention
+from sagan_jax.models.attention import ATTENTIONS, MultiHeadAttention, SelfAttention, UnpooledAttention
 from sagan_jax.models.layers import LayerConfig
 
 SHAPE = (2, 6, 6, 16)
 
 
-@pytest.fixture(scope="module")
-def layer():
-    module = SelfAttention(LayerConfig(spectral_norm=()))
+def initialised(definition):
+    module = definition(LayerConfig(spectral_norm=()))
     x = jax.random.normal(jax.random.key(0), SHAPE)
     return module, module.init(jax.random.key(1), x), x
 
 
-def numpy_attention(params, x):
+@pytest.fixture(scope="module")
+def layer():
+    return initialised(SelfAttention)
+
+
+def numpy_attention(params, x, side=2, heads=1):
+    """Keys and values are pooled over squares of a side; returns the result and the mean weights of the heads."""
+
     def project(name, x):
         return x @ np.asarray(params[name]["kernel"], np.float64)[0, 0]
 
     def pool(x):
         batch, height, width, channels = x.shape
-        return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4)).reshape(batch, -1, channels)
+        squares = x.reshape(batch, height // side, side, width // side, side, channels)
+        return squares.max((2, 4)).reshape(batch, -1, channels)
 
     x = np.asarray(x, np.float64)
     batch, height, width, _ = x.shape
     query = project("query", x).reshape(batch, height * width, -1)
     key, value = pool(project("key", x)), pool(project("value", x))
-    scores = query @ key.transpose(0, 2, 1)
-    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
-    o = project("output", (weights @ value).reshape(batch, height, width, -1))
-    return x + float(params["gamma"]) * o, weights
+    parts = zip(*(np.split(part, heads, axis=-1) for part in (query, key, value)), strict=True)
+    attended, weights = [], []
+    for head_query, head_key, head_value in parts:
+        scores = head_query @ head_key.transpose(0, 2, 1)
+        weights.append(np.exp(scores) / np.exp(scores).sum(-1, keepdims=True))
+        attended.append(weights[-1] @ head_value)
+    o = project("output", np.concatenate(attended, axis=-1).reshape(batch, height, width, -1))
+    return x + float(params["gamma"]) * o, np.mean(weights, axis=0)
 
 
-def test_matches_plain_numpy(layer):
-    module, variables, x = layer
+FORMS = {"pooled": {}, "unpooled": {"side": 1}, "multi-head": {"heads": 4}}
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_matches_plain_numpy(name):
+    module, variables, x = initialised(ATTENTIONS[name])
     params = variables["params"] | {"gamma": jnp.float32(0.7)}
     y, sown = module.apply(variables | {"params": params}, x, mutable=["attention_maps"])
-    expected, weights = numpy_attention(params, x)
+    expected, weights = numpy_attention(params, x, **FORMS[name])
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(sown["attention_maps"]["weights"], weights, atol=1e-5)
+
+
+def test_heads_share_the_channels_and_never_have_none():
+    """16 channels make 2 for queries, and so one for each of four heads; of 64, heads get a quarter of 8."""
+    for channels, narrow, half in ((16, 4, 8), (64, 8, 32)):
+        params = MultiHeadAttention(LayerConfig()).init(jax.random.key(0), jnp.ones((1, 4, 4, channels)))["params"]
+        assert (params["query"]["kernel"].shape[-1], params["value"]["kernel"].shape[-1]) == (narrow, half)
+
+
+def test_attention_without_pooling_has_a_weight_for_every_position():
+    module, variables, x = initialised(UnpooledAttention)
+    _, sown = module.apply(variables, x, mutable=["attention_maps"])
+    assert sown["attention_maps"]["weights"].shape == (2, 36, 36)
 
 
 def test_all_four_convolutions_are_spectrally_normalised_and_init_returns_no_maps():
