@@ -1,7 +1,8 @@
-"""The paper's questions, one change at a time, each answered by the same budget and by several seeds.
+"""The paper's questions, or what helps small data sets: one change at a time, for the same budget and several seeds.
 
 python bench/ablation.py --config=cifar10_small --steps=3000 --seeds=2 --folder=runs/ablation_cpu
-    --features=resnet56_cifar10=FILE [--only=NAME --only=NAME] [--set=FIELD=VALUE] [--points=3] [--samples=10000]
+    --features=resnet56_cifar10=FILE [--questions=paper] [--only=NAME --only=NAME] [--set=FIELD=VALUE] [--points=3]
+    [--samples=10000]
 
 Runs bench/quality.py for each change and seed, seeds in the outer loop; what is done already is not done again. Writes
 bench/results/NAME_OF_FOLDER.jsonl, one line per run, and renews docs/results.md.
@@ -17,7 +18,7 @@ import results_page
 from experiment import ROOT
 
 # The fields that each question changes; the first has none.
-QUESTIONS: dict[str, tuple[str, ...]] = {
+PAPER: dict[str, tuple[str, ...]] = {
     "attention at 16x16": (),
     "no attention": ("model.generator.attention=()", "model.discriminator.attention=()"),
     "attention at 8x8": ("model.generator.attention=(8,)", "model.discriminator.attention=(8,)"),
@@ -33,6 +34,25 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "optimizer.discriminator.learning_rate=4e-4",
     ),
 }
+REMEDIES: dict[str, tuple[str, ...]] = {
+    "baseline": (),
+    "color, translation, cutout": ("train.augmentations=color,translation,cutout",),
+    "adaptive bgc": (
+        *("train.augmentations=bgc", "train.augmentation_target=0.6"),
+        "train.augmentation_images=20000",  # of some 50,000 that a run sees
+    ),
+    "r1": ("train.penalties=r1:1",),
+    "lecam": ("train.penalties=lecam:0.3",),
+    "bcr": ("train.penalties=bcr:10",),
+    "zcr": ("train.penalties=zcr_d:5,zcr_g:0.5",),
+    "top-k": ("train.top_k=0.5", "train.top_k_steps=1000"),
+    "relativistic with r1 and r2": ("train.loss=relativistic", "train.penalties=r1:1,r2:1"),
+    "color, translation, cutout and lecam": (
+        *("train.augmentations=color,translation,cutout", "train.penalties=lecam:0.3"),
+    ),
+    "color, translation, cutout and r1": (*("train.augmentations=color,translation,cutout", "train.penalties=r1:1"),),
+}
+QUESTIONS = {"paper": PAPER, "remedies": REMEDIES}
 
 
 def main() -> None:
@@ -43,20 +63,26 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--folder", type=Path, required=True, help="for the runs")
     parser.add_argument("--features", action="append", required=True, metavar="NAME[=FILE]")
-    parser.add_argument("--only", action="append", choices=QUESTIONS, help="questions to ask; by default all")
+    parser.add_argument(
+        "--questions", choices=QUESTIONS, default="paper", help="of the paper, or what helps small sets"
+    )
+    parser.add_argument("--only", action="append", help="questions to ask; by default all")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of all runs")
     parser.add_argument("--points", type=int, default=3)
     parser.add_argument("--samples", type=int, default=10_000)
     flags = parser.parse_args()
-    asked = flags.only or list(QUESTIONS)
+    questions = QUESTIONS[flags.questions]
+    if unknown := set(flags.only or ()) - questions.keys():
+        parser.error(f"--only: choose from {', '.join(questions)}, not {', '.join(unknown)}")
+    asked = flags.only or list(questions)
     for seed in range(flags.seeds):
         for question in asked:
             out = flags.folder / f"{question.replace(' ', '_')}-{seed}.json"
             if not out.exists():
                 print(f"--- {question}, seed {seed}", flush=True)
-                changes = (*flags.set, *QUESTIONS[question], f"seed={seed}")
+                changes = (*flags.set, *questions[question], f"seed={seed}")
                 run_one(flags, changes, out)
-            collect(flags.folder)
+            collect(flags.folder, list(questions))
     results_page.main()
 
 
@@ -68,10 +94,10 @@ def run_one(flags: argparse.Namespace, changes: tuple[str, ...], out: Path) -> N
     subprocess.run(command, cwd=ROOT, check=True)
 
 
-def collect(folder: Path) -> None:
+def collect(folder: Path, questions: list[str]) -> None:
     """Writes one line per run, in the order of the questions, into bench/results/."""
     lines = []
-    for question in QUESTIONS:
+    for question in questions:
         for file in sorted(folder.glob(f"{question.replace(' ', '_')}-*.json")):
             seed = int(file.stem.rpartition("-")[2])
             lines.append(json.dumps({"question": question, "seed": seed} | json.loads(file.read_text())) + "\n")

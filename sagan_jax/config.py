@@ -35,6 +35,7 @@ def default_config() -> ConfigDict:
     data.flip = False  # mirror each real image with probability 1/2; the authors do not
     data.class_sampling = "uniform"  # of generated labels, as the authors do; or "empirical": as in the data
     data.real_class_sampling = "empirical"  # each image once per epoch; or "uniform": each class equally often
+    data.holdout = 0  # images that are never trained on, to see whether D learns the others by heart; scores have all
     data.residency = "auto"  # "device": all images on each device; "host": read as needed; "auto": device if small
     data.resident_gib = 4.0  # largest data set that "auto" puts on the devices, GiB of uint8 pixels
     data.read_threads = 16  # that load images, per process

@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
         """Maps x [B, H, W, C] with even H and W to [B, H, W, C] in the dtype of x."""
-        channels = x.shape[-1]
+        batch, height, width, channels = x.shape
         narrow, half = (self.heads * max(1, channels // (part * self.heads)) for part in (8, 2))
         query_BLK = self._heads(self._conv("query", narrow)(x))
         key_BMK = self._heads(self.pool(self._conv("key", narrow)(x)))
@@ -45,12 +45,12 @@ class SelfAttention(nn.Module):
 
         if self.is_mutable_collection(COLLECTION) and not self.is_initializing():
             weights_BLM = attention_weights(query_BLK, key_BMK)
-            weights_BLM = weights_BLM.reshape(-1, self.heads, *weights_BLM.shape[1:]).mean(axis=1)
+            weights_BLM = weights_BLM.reshape(batch, self.heads, *weights_BLM.shape[1:]).mean(axis=1)
             self.sow(COLLECTION, "weights", weights_BLM, reduce_fn=lambda _, new: new, init_fn=lambda: None)
         attended_BLV = attend(query_BLK, key_BMK, value_BMV)
 
-        o = attended_BLV.reshape(len(x), self.heads, -1, half // self.heads).swapaxes(1, 2)
-        o = self._conv("output", channels)(o.reshape(*x.shape[:-1], half))
+        o = attended_BLV.reshape(batch, self.heads, height * width, half // self.heads).swapaxes(1, 2)
+        o = self._conv("output", channels)(o.reshape(batch, height, width, half))
         return add_gated(self, x, o)
 
     def pool(self, x: Float[Array, "batch height width features"]) -> Float[Array, "batch _ _ features"]:
@@ -62,9 +62,9 @@ class SelfAttention(nn.Module):
 
     def _heads(self, x: jax.Array) -> jax.Array:
         """Returns the positions of each head of each image, [B, H, W, C] -> [B heads, H W, C / heads]."""
-        batch, channels = len(x), x.shape[-1] // self.heads
-        by_head = x.reshape(batch, -1, self.heads, channels).swapaxes(1, 2)
-        return by_head.reshape(batch * self.heads, -1, channels)
+        batch, height, width, channels = x.shape
+        by_head = x.reshape(batch, height * width, self.heads, channels // self.heads).swapaxes(1, 2)
+        return by_head.reshape(batch * self.heads, height * width, channels // self.heads)
 
 
 class UnpooledAttention(SelfAttention):

@@ -30,6 +30,9 @@ class MetricWriter(Protocol):
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Writes images [1, H, W, 3] uint8 by kind: "samples", "attention", "real", "neighbours"."""
 
+    def write_histograms(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes the distribution of numbers [N] by name: "logits/training", "logits/held_out", "logits/generated"."""
+
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         """Writes JSON by name: "config" at the start of the program, "eval/protocol" with the scores of a step."""
 
@@ -66,6 +69,10 @@ class RunWriter:
         """Writes an image [H, W, 3] uint8; returns its PNG file, which the first process writes."""
         self._call("write_images", step, {kind: image[None]})
         return image_file(self.workdir, kind, step)
+
+    def write_histograms(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes distributions of numbers by name."""
+        self._call("write_histograms", step, arrays)
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
         """Writes texts by name."""

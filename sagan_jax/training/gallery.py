@@ -18,6 +18,8 @@ from sagan_jax.sampling.attention import AttentionMaps, attention_of, mean_dista
 from sagan_jax.sampling.attention_picture import attention_picture
 from sagan_jax.sampling.model import compile_discrimination
 from sagan_jax.sampling.sampler import Sampler, compile_normalization
+from sagan_jax.training.advice import Adviser
+from sagan_jax.training.signals import Signals
 from sagan_jax.training.state import TrainState, Tree
 
 ATTENTION_IMAGES = 4
@@ -31,6 +33,7 @@ class Gallery:
       source: the data set, for class names and real images.
       sampler: of the run's generator.
       discriminator: of the run.
+      signals, adviser: of the run.
       writer: receives the pictures.
     """
 
@@ -40,10 +43,12 @@ class Gallery:
         source: ImageSource | ImageStream,
         sampler: Sampler,
         discriminator: Discriminator,
+        signals: Signals,
+        adviser: Adviser,
         writer: RunWriter,
     ):
         self._sampler = sampler
-        self._writer = writer
+        self._writer, self._signals, self._adviser = writer, signals, adviser
         self._seed = config.seed
         self._every_steps = config.log.pictures_every_steps
         self._columns, key = config.log.sheet_columns, stream_key(config.seed, "sheet")
@@ -65,6 +70,7 @@ class Gallery:
         self._whole = replicated(sampler.mesh)
         self._normalize = compile_normalization(discriminator, sampler.mesh)
         self._discriminate = compile_discrimination(sampler.mesh)
+        self._real_spread = 0.0  # until the sheet of real images is drawn
 
     def draw_real(self) -> epath.Path | None:
         """Writes a sheet of real images with the rows of the sample sheets; None if the labels are not known."""
@@ -77,6 +83,7 @@ class Gallery:
             count = len(self._row_names) * self._columns
             images = look.load(np.linspace(0, len(look.labels) - 1, count).round().astype(int))
             images = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
+        self._real_spread = spread_in_rows(images)
         return self._writer.write_image(0, REAL, sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 
     def freeze(self, state: TrainState) -> Tree:
@@ -90,33 +97,43 @@ class Gallery:
     def draw(self, step: int, state: TrainState, variables: Tree) -> tuple[epath.Path, epath.Path]:
         """Writes the sample sheet and the attention picture of a state and its frozen variables; returns their files.
 
-        Every `log.pictures_every_steps`, two metrics of each attention layer come with them: `g_entropy_32` in nats
-        and `g_distance_32` in pixels of the image, and those of the discriminator on the same images.
+        Every `log.pictures_every_steps`, metrics come with them: `sample_spread`, how much the images of a row differ
+        beside how much real ones do, and of each attention layer `g_entropy_32` in nats and `g_distance_32` in pixels
+        of the image, and those of the discriminator on the same images. Writers that take histograms get D's logits of
+        the samples and of the real images that `Signals` looks at.
         """
-        return self._draw_samples(step, variables), self._draw_attention(step, state, variables)
-
-    def _draw_samples(self, step: int, variables: Tree) -> epath.Path:
         images = self._sampler.images(variables, self._latents, self._labels)
+        samples = self._draw_samples(step, images)
+        attention, numbers = self._draw_attention(step, state, variables)
+        if self._real_spread and self._columns > 1:
+            rows = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
+            numbers["sample_spread"] = spread_in_rows(rows) / self._real_spread
+        if step % self._every_steps == 0:  # so that a run in parts has the rows of a whole one
+            if numbers:
+                self._writer.write_scalars_once(step, numbers)
+                self._adviser.look(step, numbers)
+            self._writer.write_histograms(step, self._signals.logits(state, images, self._labels))
+        return samples, attention
+
+    def _draw_samples(self, step: int, images: np.ndarray) -> epath.Path:
         grid = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
         one_latent = " · each column is one latent" if any(self._row_names) else ""
         title = f"step {step:,} · averaged generator · not selected{one_latent}"
         return self._writer.write_image(step, SAMPLES, sample_sheet(grid, self._row_names, title))
 
-    def _draw_attention(self, step: int, state: TrainState, variables: Tree) -> epath.Path:
+    def _draw_attention(self, step: int, state: TrainState, variables: Tree) -> tuple[epath.Path, dict[str, float]]:
         first_column = slice(0, ATTENTION_IMAGES * self._columns, self._columns)
         latents, labels = self._latents[first_column], self._labels[first_column]
         images, maps = self._sampler.attention(variables, latents, labels)
         attention = attention_of("generator", maps, variables["params"])
         attention = attention.joined(self._discriminator_attention(state.discriminator.params, images, labels))
-        numbers = {}
+        numbers: dict[str, float] = {}
         for layer, weights in attention.maps.items():
             network, side = layer.split("_")
             numbers[f"{network[0]}_entropy_{side}"] = mean_entropy(weights)
             numbers[f"{network[0]}_distance_{side}"] = mean_distance(weights, images.shape[1])
-        if numbers and step % self._every_steps == 0:  # so that a run in parts has the rows of a whole one
-            self._writer.write_scalars_once(step, numbers)
         title = f"step {step:,} · what each marked point attends to"
-        return self._writer.write_image(step, ATTENTION, attention_picture(images, attention, title))
+        return self._writer.write_image(step, ATTENTION, attention_picture(images, attention, title)), numbers
 
     def _discriminator_attention(self, params: Tree, images: np.ndarray, labels: np.ndarray) -> AttentionMaps:
         """Computes the discriminator's on images [N, H, W, 3] uint8 with labels [N]."""
@@ -124,3 +141,12 @@ class Gallery:
         inputs = put_global(self._whole, (images, labels))
         _, maps = jax.device_get(self._discriminate(self._discriminator, {"params": params}, *inputs))
         return attention_of("discriminator", maps, params)
+
+
+def spread_in_rows(rows: np.ndarray) -> float:
+    """Computes the root mean squared deviation of images from the mean image of their row.
+
+    Args:
+      rows: [R, N, H, W, 3] uint8; of classes, where there are some.
+    """
+    return float(np.sqrt(rows.astype(np.float32).var(axis=1).mean()))

@@ -7,6 +7,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+from sagan_jax.data.holdout import hold_out
 from sagan_jax.data.pipeline import Pipeline
 from sagan_jax.data.residency import check_residency, open_feed
 from sagan_jax.data.source import ImageSource, class_frequencies
@@ -23,6 +24,7 @@ from sagan_jax.runtime.workdir import CHECKPOINTS, METRICS_FILE
 from sagan_jax.runtime.workdir_access import open_workdir
 from sagan_jax.runtime.writer import MetricWriter, open_writer
 from sagan_jax.sampling.sampler import Sampler
+from sagan_jax.training.advice import Adviser
 from sagan_jax.training.announcement import announce_data, announce_devices, announce_networks
 from sagan_jax.training.continuation import check_continuation, initial_state
 from sagan_jax.training.evaluation import Evaluator, open_comparison
@@ -30,6 +32,7 @@ from sagan_jax.training.gallery import Gallery
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.parts import NO_PARTS, Parts, check_parts, open_data
 from sagan_jax.training.run import Run, Summary
+from sagan_jax.training.signals import Signals
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import build_step_config
 from sagan_jax.training.steps import train
@@ -98,9 +101,10 @@ def prepare(config: ConfigDict, folder: epath.Path, parts: Parts = NO_PARTS) -> 
     mesh = make_mesh(fsdp=config.mesh.fsdp)
     announce_devices(mesh)
     config, source = open_data(config, parts)
-    check_residency(config, source)
+    split = hold_out(source, config.data.holdout)
+    check_residency(config, split.training)
     announce_data(config, source)
-    pipeline = Pipeline(config, source)
+    pipeline = Pipeline(config, split.training)
     with busy("opening what samples are compared with"):
         comparison = open_comparison(config, source)
     step_config = build_step_config(config, class_frequencies(config, source), parts)
@@ -115,11 +119,15 @@ def prepare(config: ConfigDict, folder: epath.Path, parts: Parts = NO_PARTS) -> 
     feed = open_feed(config, pipeline, mesh)
 
     sampler = Sampler(step_config.networks.generator, step_config.prior, mesh, **config.sampling)
-    gallery = Gallery(config, source, sampler, step_config.networks.discriminator, writer)
+    signals = Signals(step_config, split, mesh, conditional=pipeline.conditional)
+    adviser = Adviser()
+    gallery = Gallery(config, source, sampler, step_config.networks.discriminator, signals, adviser, writer)
     gallery.draw_real()
     with busy("reading the real images that samples are compared with"):
         evaluator = Evaluator(config, comparison, sampler, writer, mesh) if comparison else None
-    return Run(config, folder, source, feed, step_config, checkpoints, sampler, gallery, evaluator, writer), state
+    return Run(
+        config, folder, source, feed, step_config, checkpoints, sampler, gallery, signals, adviser, evaluator, writer
+    ), state
 
 
 def finish(run: Run, state: TrainState) -> Summary:

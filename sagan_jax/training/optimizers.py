@@ -76,3 +76,14 @@ def _adam_of(config: FrozenConfigDict, total_updates: int, network: str) -> opta
     """Returns the same optimiser for the same settings, so that a step is compiled once for them."""
     schedule = learning_rate_schedule(config, total_updates, network)
     return optax.adam(schedule, b1=config.beta1, b2=config.beta2, eps=config.epsilon)
+
+
+def learning_rates(config: ConfigDict, step: int) -> dict[str, float]:
+    """Returns those of the last updates of a run that has completed `step` steps, by the names of the metrics."""
+    updates = {"generator": 1, "discriminator": config.train.discriminator_updates}
+    return {
+        f"{network[0]}_learning_rate": float(
+            learning_rate_schedule(config.optimizer[network], config.train.steps * each, network)(step * each - 1)
+        )
+        for network, each in updates.items()
+    }

@@ -33,6 +33,8 @@ NO_PARTS = Parts()
 def open_data(config: ConfigDict, parts: Parts) -> tuple[ConfigDict, ImageSource | ImageStream]:
     """Opens the caller's source or that of the config; returns the config with `model.num_classes` known, and it.
 
+    Images that are to be held out are among its images.
+
     Raises:
       InputError: the data cannot be used, or the caller's networks are not for them.
     """

@@ -36,6 +36,7 @@ EPSILON = Range(0, 1, above=True)
 RANGES = {
     "seed": Range(0, 2**32 - 1),
     "data.resolution": Range(16, 512),
+    "data.holdout": Range(0, 100_000_000),
     "data.resident_gib": Range(0, 1_000_000),
     "data.read_threads": Range(1, 1024),
     "data.prefetch_steps": Range(1, 1024),

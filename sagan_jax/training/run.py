@@ -20,9 +20,11 @@ from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.workdir import DIVERGED, step_name
 from sagan_jax.runtime.writer import RunWriter
 from sagan_jax.sampling.sampler import Sampler
+from sagan_jax.training.advice import Adviser
 from sagan_jax.training.continuation import settings_are_there, write_settings
 from sagan_jax.training.evaluation import Evaluator
 from sagan_jax.training.gallery import Gallery
+from sagan_jax.training.signals import Signals
 from sagan_jax.training.state import TrainState
 from sagan_jax.training.step_config import TrainStepConfig
 
@@ -59,6 +61,8 @@ class Run:
     checkpoints: Checkpoints
     sampler: Sampler
     gallery: Gallery
+    signals: Signals
+    adviser: Adviser
     evaluator: Evaluator | None
     writer: RunWriter
     locks: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)

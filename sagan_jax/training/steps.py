@@ -68,7 +68,7 @@ def take_remaining_steps(
     inputs = inputs_once_compiled(run, state, take_steps, key, next(lengths(), 0), request)
 
     with Progress(step, total) as progress:
-        reports = Reports(run.writer, throughput, progress, config.faults.largest_loss, run.notes(step))
+        reports = Reports(run.writer, throughput, progress, run.adviser, config, run.notes(step))
         began = time.perf_counter()
         for number, length in enumerate(lengths()):
             with throughput.waiting_for_data(idle=functools.partial(is_finished, state)):
@@ -88,7 +88,7 @@ def take_remaining_steps(
 
             last, stopping, due = step == total, request.reached(), functools.partial(is_due, step=step)
             if last or due(config.log.every_steps):
-                reports.end_interval(step, early=not due(config.log.every_steps))
+                reports.end_interval(step, run.signals.accuracies(state), early=not due(config.log.every_steps))
                 run.checkpoints.look_for_failure()
             # Before scoring too, which may take longer than the grace of a preemption.
             regular = last or any(map(due, (config.checkpoint.every_steps, config.eval.every_steps)))

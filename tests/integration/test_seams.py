@@ -68,13 +68,16 @@ class Tracker:
     """Stands for an experiment tracker: keeps what it is given."""
 
     def __init__(self):
-        self.rows, self.pictures, self.texts, self.closed = {}, {}, {}, False
+        self.rows, self.pictures, self.histograms, self.texts, self.closed = {}, {}, {}, {}, False
 
     def write_scalars(self, step, scalars):
         self.rows.setdefault(step, {}).update(scalars)
 
     def write_images(self, step, images):
         self.pictures |= {(step, kind): image.shape for kind, image in images.items()}
+
+    def write_histograms(self, step, arrays):
+        self.histograms |= {name: array.shape for name, array in arrays.items()}
 
     def write_texts(self, step, texts):
         self.texts |= texts
@@ -106,12 +109,22 @@ def test_penalty_loss_attention_and_writer_together(tmp_path):
     """One run with all four, then on from its checkpoint, from a thread; and the model opened for sampling."""
     config, tracker, pair = tiny_config(), Tracker(), networks(attention=MultiHeadAttention)
     config.train.update(steps=2)
-    config.log.every_steps = 1
+    config.data.holdout = 100
+    config.log.update(every_steps=1, pictures_every_steps=2)
     parts = {"networks": pair, "loss": RELATIVISTIC, "penalties": [sagan_jax.Penalty("r1", discriminator=r1)]}
     state, summary = sagan_jax.train_and_evaluate(config, tmp_path / "run", writers=[tracker], **parts)
     assert (int(state.step), summary.step) == (2, 2)
     assert summary.samples.exists()
     assert tracker.rows[2]["d_r1"] == 0  # the second update of the discriminator
+    assert {"d_real_accuracy_training", "d_real_accuracy_held_out", "gradient_ratio", "g_learning_rate"} <= (
+        tracker.rows[1].keys()
+    )
+    assert tracker.rows[2]["sample_spread"] > 0
+    assert tracker.histograms == {
+        "logits/training": (256,),
+        "logits/held_out": (100,),
+        "logits/generated": (config.log.sheet_classes * config.log.sheet_columns,),
+    }
     assert {"config"} <= tracker.texts.keys()
     assert (2, "samples") in tracker.pictures
     assert tracker.closed
