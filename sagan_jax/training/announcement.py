@@ -29,7 +29,8 @@ def announce_devices(mesh: Mesh) -> None:
 
 def announce_data(config: ConfigDict, source: ImageSource | ImageStream) -> None:
     """Prints what the data set is, and what could be better about it."""
-    print(f"data           {source.name}: {len(source):,} images, {_classes(source.class_names)}", flush=True)
+    held_out = f" ({config.data.holdout:,} held out)" if config.data.holdout else ""
+    print(f"data           {source.name}: {len(source):,} images{held_out}, {_classes(source.class_names)}", flush=True)
     for remark in remarks(config, source):
         print(f"note: {remark}", flush=True)
 

@@ -53,14 +53,14 @@ class Reports:
         self._adviser, self._config = adviser, config
         self._signs: list[tuple[int, Metrics]] = []  # of steps not yet checked, still on the devices
         self._means = IntervalMeans(notes)
-        self._waiting: tuple[int, int, Metrics, Metrics] | None = None
+        self._waiting: tuple[int, int, Metrics, Mapping[str, float]] | None = None
 
     def note(self, step: int, steps: int, metrics: Metrics) -> None:
         """Keeps the mean metrics of the newest steps, up to `step`, without waiting for the devices."""
         self._signs.append((step, {name: metrics[name] for name in SIGNS}))
         self._means.add(steps, metrics)
 
-    def end_interval(self, step: int, measured: Metrics, *, early: bool) -> None:
+    def end_interval(self, step: int, measured: Mapping[str, float], *, early: bool) -> None:
         """Leaves the means over the steps since the last interval for the next `flush`.
 
         Args:
@@ -83,9 +83,7 @@ class Reports:
         step, steps, sums, measured = self._waiting
         self._waiting = None
         self.check(step)
-        sums, measured = jax.device_get((sums, measured))
-        values = {name: float(value) / steps for name, value in sums.items()}
-        values |= {name: float(value) for name, value in measured.items()}
+        values = {name: float(value) / steps for name, value in jax.device_get(sums).items()} | dict(measured)
         values["gradient_ratio"] = values["g_gradient_norm"] / max(values["d_gradient_norm"], SMALLEST)
         values |= learning_rates(self._config, step)
         self._adviser.look(step, values)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -13,9 +12,8 @@ from sagan_jax.data.source import ImageSource
 from sagan_jax.models.discriminator import Discriminator
 from sagan_jax.runtime.programs import kept
 from sagan_jax.runtime.sharding import image_sharding, put_global, replicated
-from sagan_jax.training.state import TrainState
+from sagan_jax.training.state import TrainState, Tree
 from sagan_jax.training.step_config import TrainStepConfig
-from sagan_jax.training.update import Metrics
 
 LOOKED_AT = 256  # images of each kind
 TRAINING, HELD_OUT, GENERATED = "training", "held_out", "generated"
@@ -33,7 +31,7 @@ class Signals:
 
     def __init__(self, step_config: TrainStepConfig, split: Split, mesh: Mesh, *, conditional: bool):
         self._boundary = step_config.loss.boundary
-        self._logits = compile_logits(step_config.networks.discriminator)
+        self._logits = compile_logits(step_config.networks.discriminator, mesh)
         self._mesh, self._conditional = mesh, conditional
         sources = {TRAINING: split.training, HELD_OUT: split.held_out}
         self._real = {
@@ -42,25 +40,23 @@ class Signals:
             if isinstance(source, ImageSource) and split.held_out is not None
         }
 
-    def accuracies(self, state: TrainState) -> Metrics:
-        """Returns which fraction of images the discriminator calls real, without waiting for the devices.
+    def accuracies(self, state: TrainState) -> dict[str, float]:
+        """Returns which fraction of images the discriminator calls real.
 
         `d_real_accuracy_training` of images that it is trained on and `d_real_accuracy_held_out` of others; empty where
         none are held out.
         """
-        return {
-            f"d_real_accuracy_{kind}": jnp.mean(logits > self._boundary)
-            for kind, logits in self._of_real(state).items()
-        }
+        logits = {kind: self._logits_of(state, real) for kind, real in self._real.items()}
+        return {f"d_real_accuracy_{kind}": float(np.mean(found > self._boundary)) for kind, found in logits.items()}
 
     def logits(self, state: TrainState, fake_images: np.ndarray, fake_labels: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the logits of real images of each kind, and of generated ones [N, H, W, 3] uint8, [N] each."""
-        fakes = self._logits(state.discriminator.variables, *self._place(fake_images, fake_labels))
-        found = jax.device_get({GENERATED: fakes} | self._of_real(state))
-        return {f"logits/{kind}": logits for kind, logits in found.items()}
+        kinds = self._real | {GENERATED: self._place(fake_images, fake_labels)}
+        return {f"logits/{kind}": self._logits_of(state, images) for kind, images in kinds.items()}
 
-    def _of_real(self, state: TrainState) -> dict[str, jax.Array]:
-        return {kind: self._logits(state.discriminator.variables, *real) for kind, real in self._real.items()}
+    def _logits_of(self, state: TrainState, images: Any) -> np.ndarray:
+        """Waits for the devices: one program that communicates between them at a time, see docs/design.md."""
+        return np.asarray(jax.device_get(self._logits(state.discriminator.variables, *images)))
 
     def _place(self, images: np.ndarray, labels: np.ndarray) -> Any:
         """Spreads images [N, H, W, 3] uint8 and labels [N] over the devices, where they can be divided."""
@@ -70,9 +66,13 @@ class Signals:
 
 
 @kept
-def compile_logits(discriminator: Discriminator) -> Any:
-    """Compiles (variables, images [N, H, W, 3] uint8, labels [N]) -> logits [N]."""
-    return jax.jit(lambda variables, images, labels: discriminator.apply(variables, to_signed_float(images), labels))
+def compile_logits(discriminator: Discriminator, mesh: Mesh) -> Any:
+    """Compiles (variables, images [N, H, W, 3] uint8, labels [N]) -> logits [N], whole on every device."""
+
+    def logits(variables: Tree, images: jax.Array, labels: jax.Array) -> Any:
+        return discriminator.apply(variables, to_signed_float(images), labels)
+
+    return jax.jit(logits, out_shardings=replicated(mesh))
 
 
 def examples(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:

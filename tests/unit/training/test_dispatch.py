@@ -114,7 +114,8 @@ def test_devices_exchange_gradients_and_moments_only(programs, tiny_trainer):
     assert exchanged >= generator + discriminator
 
 
-def test_a_step_at_128_px_takes_at_most_95_gflop_per_image():
+def test_a_step_at_128_px_takes_87_gflop_per_image():
+    """What is not asked for costs nothing: penalties, augmentation, other networks, signals."""
     config = load_config("imagenet128")
     step_config, mesh, batch_size = build_step_config(config), make_mesh(jax.devices()[:1]), config.train.batch_size
     state = abstract_state(step_config, mesh)
@@ -123,7 +124,7 @@ def test_a_step_at_128_px_takes_at_most_95_gflop_per_image():
     )
     step = compile_steps(step_config, mesh, 128)
     flops = step.lower(state, None, (batch,), jax.random.key(0)).cost_analysis()["flops"]
-    assert 80e9 < flops / batch_size <= 95e9
+    assert flops / batch_size == pytest.approx(87.015e9, rel=1e-3)
 
 
 def bytes_on_one_device(state):
