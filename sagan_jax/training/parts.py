@@ -65,6 +65,9 @@ def _check_penalties(given: tuple[Penalty, ...], named: tuple[Penalty, ...]) -> 
     if not all(isinstance(penalty, Penalty) for penalty in given) or len(set(names)) < len(names):
         wrong = "must be sagan_jax.Penalty objects, each with a name of its own that train.penalties has not"
         raise InputError(wrong, field="penalties", value=given)
+    statistics = {statistic for penalty in (*given, *named) for statistic in penalty.running}
+    if len({statistic.name for statistic in statistics}) < len(statistics):
+        raise InputError("have different running statistics of the same name", field="penalties", value=given)
 
 
 def _check_networks(networks: Networks, config: ConfigDict) -> None:

@@ -20,7 +20,9 @@ from sagan_jax.training.step_config import build_step_config
 def config_for(steps, batch_size=16):
     config = tiny_config()
     config.train.update(steps=steps, batch_size=batch_size, discriminator_updates=2)
-    config.data.flip = True
+    # Statistics in the state.
+    config.train.update(penalties="lecam:1", augmentations="translation", augmentation_target=0.6)
+    config.data.update(flip=True, holdout=100)
     return config
 
 
@@ -35,11 +37,16 @@ def test_six_steps_equal_three_plus_three(tmp_path, capsys):
     expected, found = newest_state(whole, config_for(6)), newest_state(halves, config_for(6))
     assert int(found.step) == 6
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert set(found.running) == {"average_real_logits", "average_fake_logits", "augmentation_probability"}
+    assert found.running["average_real_logits"] != 0 != found.running["average_fake_logits"]
 
     rows = [json.loads(line) for line in (halves / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 3, 4, 6]
     last = json.loads((whole / "metrics.jsonl").read_text().splitlines()[-1])
-    assert rows[-1]["d_loss"] == last["d_loss"]
+    timings = {"steps_per_s", "images_per_s", "data_wait"}
+    assert {name: rows[-1][name] for name in last.keys() - timings} == {
+        name: last[name] for name in last.keys() - timings
+    }
     np.testing.assert_array_equal(
         (whole / "samples" / "00000006.png").read_bytes(), (halves / "samples" / "00000006.png").read_bytes()
     )

@@ -195,6 +195,13 @@ def test_a_penalty_with_the_name_of_a_configured_one_is_refused(tmp_path):
         sagan_jax.train_and_evaluate(config, tmp_path / "run", penalties=[sagan_jax.Penalty("r1", discriminator=r1)])
 
 
+def test_statistics_of_the_same_name_must_be_the_same(tmp_path):
+    first, second = (sagan_jax.RunningStatistic("mean", 0.0, lambda value, metrics: value) for _ in range(2))
+    penalties = [sagan_jax.Penalty("a", running=(first,)), sagan_jax.Penalty("b", running=(second,))]
+    with pytest.raises(InputError, match="penalties = .* different running statistics of the same name"):
+        sagan_jax.train_and_evaluate(tiny_config(), tmp_path / "run", penalties=penalties)
+
+
 def test_losses_that_do_not_ask_for_real_images_do_not_compute_their_logits():
     asked = []
 
