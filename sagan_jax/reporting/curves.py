@@ -34,11 +34,17 @@ ENTROPY = "entropy of attention, nats"
 PANELS = {
     "losses": Panel(r"[dg]_loss", marks=((0, ""),)),
     "logits": Panel(r"(real|fake)_logits", marks=((0, "above: taken for real"),)),
-    "discriminator's accuracy": Panel(r"d_accuracy", begin=0, end=1, marks=((0.5, "guessing"),)),
+    "discriminator's accuracy": Panel(
+        r"d_(real_)?accuracy(_training|_held_out)?", begin=0, end=1, marks=((0.5, "guessing"),)
+    ),
+    "spread of samples within a class": Panel("sample_spread", begin=0, marks=((1, "as real images"),)),
+    "probability of augmentation": Panel("augmentation_probability", begin=0, end=1),
+    "penalties": Panel(r"[dg]_(r1|r2|gradient_penalty|lecam|bcr|zcr_[dg]|orthogonality)"),
     "attention gammas": Panel(r"[dg]_gamma_.*", marks=((0, "off"),)),
     ENTROPY: Panel(r"[dg]_entropy_.*", begin=0),
     "mean distance of attention, pixels": Panel(r"[dg]_distance_.*", begin=0),
     "gradient norms": Panel(r"[dg]_gradient_norm", logarithmic=True),
+    "learning rates": Panel(r"[dg]_learning_rate", logarithmic=True),
     "largest singular values": Panel(r"[dg]_sigma_max", logarithmic=True, marks=((1, ""),)),
     "images per second": Panel(r"images_per_s", begin=0),
 }
