@@ -1,7 +1,8 @@
 """Affine maps of an image without gathering pixels, whose gradients are slow on accelerators and not reproducible.
 
-In two passes (Catmull & Smith 1980): along the columns, then along the rows. What each does to a line of pixels is a
-product with weights that the compiler makes where it needs them.
+In two passes (Catmull & Smith 1980): along the columns, then along the rows. Each moves every line of pixels by a
+length of its own and scales all of them alike. Lines are moved by powers of two, each or not, so that no weights per
+line are in memory.
 """
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Image = Float[Array, "side side channels"]
+Lines = Float[Array, "lines length channels"]
 
 
 def affine(image: Image, matrix: Float[Array, "2 2"], offset: Float[Array, " 2"]) -> Image:
@@ -26,30 +28,36 @@ def affine(image: Image, matrix: Float[Array, "2 2"], offset: Float[Array, " 2"]
     # The first pass is well-conditioned where x depends on x at least as much as on y; else the result is transposed.
     transposed = jnp.abs(matrix[0, 0]) < jnp.abs(matrix[0, 1])
     (a, b), (c, d) = jnp.where(transposed, matrix[:, ::-1], matrix)
-    centre = (len(image) - 1) / 2
-    across = (jnp.arange(len(image), dtype=jnp.float32) - centre)[:, None]
-    along = across.T
     slope = c / a
-    rows = slope * (across - offset[0]) + (d - slope * b) * along + offset[1]
-    columns = a * along + b * across + offset[0]
-    # [column, row, C] -> the same with the rows of the result, then [row, column of the result, C].
-    image = interpolate(image.swapaxes(0, 1), rows + centre, jnp.abs(d - slope * b))
-    image = interpolate(image.swapaxes(0, 1), columns + centre, jnp.abs(a))
+    places = jnp.arange(len(image), dtype=jnp.float32) - (len(image) - 1) / 2  # of lines, from the centre
+    columns = scaled(moved(image.swapaxes(0, 1), slope * (places - offset[0]) + offset[1]), d - slope * b)
+    image = scaled(moved(columns.swapaxes(0, 1), b * places + offset[0]), a)
     return jnp.where(transposed, image.swapaxes(0, 1), image)
 
 
-def interpolate(
-    lines: Float[Array, "lines length channels"], places: Float[Array, "lines places"], spacing: Float[Array, ""]
-) -> Float[Array, "lines places channels"]:
-    """Returns each line of pixels at places of its own, in pixels from its first.
+def moved(lines: Lines, by: Float[Array, " lines"]) -> Lines:
+    """Returns each line with, at place k, what stood at k + by; `by` is its own, in pixels."""
+    length = lines.shape[1]
+    whole = jnp.floor(by)
+    rest = (by - whole)[:, None, None]
+    steps = jnp.mod(whole, 2 * length).astype(jnp.int32)
+    mirrored = jnp.concatenate([lines, lines[:, ::-1]], axis=1)  # comes back to where it began after twice the length
+    for bit in range((2 * length - 1).bit_length()):
+        moves = (steps >> bit) & 1 == 1
+        mirrored = jnp.where(moves[:, None, None], jnp.roll(mirrored, -(1 << bit), axis=1), mirrored)
+    return (1 - rest) * mirrored[:, :length] + rest * mirrored[:, 1 : length + 1]
 
-    Weights fall to 0 at a pixel's distance, or at `spacing` pixels, the distance of the places, where that is more.
+
+def scaled(lines: Lines, scale: Float[Array, ""]) -> Lines:
+    """Returns each line with, at place k from the centre, what stood at scale * k.
+
+    Weights fall to 0 at a pixel's distance, or at `scale` pixels where that is more.
     """
-    last = lines.shape[1] - 1
-    mirrored = jnp.abs(jnp.mod(places + last, 2 * last) - last)
-    pixels = jnp.arange(lines.shape[1], dtype=jnp.float32)[None, None]
-    distances = jnp.abs(mirrored[:, :, None] - pixels)
-    weights = jax.nn.relu(1 - distances * (1 / jnp.maximum(spacing, 1)))
-    # A sum of products and no matrix product, so that the weights are never written to memory.
-    total = jnp.sum(weights[..., None] * lines[:, None], axis=2)
-    return total / jnp.sum(weights, axis=2)[..., None]
+    length = lines.shape[1]
+    pixels = jnp.arange(length, dtype=jnp.float32)
+    places = scale * (pixels - (length - 1) / 2) + (length - 1) / 2
+    within = jnp.abs(jnp.mod(places - length + 0.5, 2 * length) - length) - 0.5  # mirrored at the outer pixels' edges
+    distances = jnp.abs(within[:, None] - pixels[None])
+    weights = jax.nn.relu(1 - distances / jnp.maximum(jnp.abs(scale), 1))
+    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
+    return jnp.einsum("mk,lkc->lmc", weights, lines, precision=jax.lax.Precision.HIGHEST)
