@@ -9,13 +9,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from sagan_jax.augmentation.bgc import bgc
+from sagan_jax.augmentation.bgc import Probability, bgc
 from sagan_jax.augmentation.diffaugment import color, cutout, translation
 from sagan_jax.errors import InputError
 
-Probability = Float[Array, ""] | float
 Change = Callable[[jax.Array, jax.Array, Probability], jax.Array]  # image [H, W, 3], key, probability -> image
 # Images [B, H, W, 3], keys [B], probability of each change -> images alike.
 Augment = Callable[[jax.Array, jax.Array, Probability], jax.Array]

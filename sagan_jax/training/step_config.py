@@ -7,7 +7,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from sagan_jax.augmentation.policy import Augment, Probability, augmentation
+from sagan_jax.augmentation.bgc import Probability
+from sagan_jax.augmentation.policy import Augment, augmentation
 from sagan_jax.errors import InputError
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.objectives.losses import WITHOUT_BOUNDARY, AdversarialLoss, adversarial_loss
