@@ -87,7 +87,7 @@ def default_config() -> ConfigDict:
     train.loss = "hinge"  # or "non_saturating", "wasserstein", "relativistic", "least_squares"
     # Terms added to the losses, such as "r1:10,every=16" or "lecam:0.3,bcr:10", see objectives/penalties.py.
     train.penalties = ""
-    # The fraction of its images, those most real to D, that G learns from in the end; 1: all.
+    # The fraction of its images, those most real to D in each piece, that G learns from in the end; 1: all.
     train.top_k = 1.0  # 0.5 in Sinha et al. 2020
     train.top_k_steps = 100_000  # over which that fraction falls from 1
     train.ema_decay = 0.999  # of the averaged generator that makes the samples; rises to this, see step.py

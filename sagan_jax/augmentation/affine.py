@@ -30,34 +30,33 @@ def affine(image: Image, matrix: Float[Array, "2 2"], offset: Float[Array, " 2"]
     (a, b), (c, d) = jnp.where(transposed, matrix[:, ::-1], matrix)
     slope = c / a
     places = jnp.arange(len(image), dtype=jnp.float32) - (len(image) - 1) / 2  # of lines, from the centre
-    columns = scaled(moved(image.swapaxes(0, 1), slope * (places - offset[0]) + offset[1]), d - slope * b)
-    image = scaled(moved(columns.swapaxes(0, 1), b * places + offset[0]), a)
+    columns = moved_and_scaled(image.swapaxes(0, 1), slope * (places - offset[0]) + offset[1], d - slope * b)
+    image = moved_and_scaled(columns.swapaxes(0, 1), b * places + offset[0], a)
     return jnp.where(transposed, image.swapaxes(0, 1), image)
 
 
-def moved(lines: Lines, by: Float[Array, " lines"]) -> Lines:
-    """Returns each line with, at place k, what stood at k + by; `by` is its own, in pixels."""
-    length = lines.shape[1]
-    whole = jnp.floor(by)
-    rest = (by - whole)[:, None, None]
-    steps = jnp.mod(whole, 2 * length).astype(jnp.int32)
-    mirrored = jnp.concatenate([lines, lines[:, ::-1]], axis=1)  # comes back to where it began after twice the length
-    for bit in range((2 * length - 1).bit_length()):
-        moves = (steps >> bit) & 1 == 1
-        mirrored = jnp.where(moves[:, None, None], jnp.roll(mirrored, -(1 << bit), axis=1), mirrored)
-    return (1 - rest) * mirrored[:, :length] + rest * mirrored[:, 1 : length + 1]
-
-
-def scaled(lines: Lines, scale: Float[Array, ""]) -> Lines:
-    """Returns each line with, at place k from the centre, what stood at scale * k.
+def moved_and_scaled(lines: Lines, by: Float[Array, " lines"], scale: Float[Array, ""]) -> Lines:
+    """Returns each line with, at place k from the centre, what stood at scale * k + by; `by` is its own, in pixels.
 
     Weights fall to 0 at a pixel's distance, or at `scale` pixels where that is more.
     """
     length = lines.shape[1]
-    pixels = jnp.arange(length, dtype=jnp.float32)
-    places = scale * (pixels - (length - 1) / 2) + (length - 1) / 2
-    within = jnp.abs(jnp.mod(places - length + 0.5, 2 * length) - length) - 0.5  # mirrored at the outer pixels' edges
-    distances = jnp.abs(within[:, None] - pixels[None])
+    mirrored = moved(jnp.concatenate([lines, lines[:, ::-1]], axis=1), by)  # comes back to where it began
+    pixels = jnp.arange(2 * length, dtype=jnp.float32)
+    places = scale * (pixels[:length] - (length - 1) / 2) + (length - 1) / 2
+    distances = jnp.abs(jnp.mod(places[:, None] - pixels[None] + length, 2 * length) - length)
     weights = jax.nn.relu(1 - distances / jnp.maximum(jnp.abs(scale), 1))
     weights = weights / jnp.sum(weights, axis=1, keepdims=True)
-    return jnp.einsum("mk,lkc->lmc", weights, lines, precision=jax.lax.Precision.HIGHEST)
+    return jnp.einsum("mk,lkc->lmc", weights, mirrored, precision=jax.lax.Precision.HIGHEST)
+
+
+def moved(rings: Float[Array, "lines length channels"], by: Float[Array, " lines"]) -> Lines:
+    """Returns each line with, at place k, what stood at k + by, where lines have no end."""
+    length = rings.shape[1]
+    whole = jnp.floor(by)
+    rest = (by - whole)[:, None, None]
+    steps = jnp.mod(whole, length).astype(jnp.int32)
+    for bit in range((length - 1).bit_length()):
+        moves = (steps >> bit) & 1 == 1
+        rings = jnp.where(moves[:, None, None], jnp.roll(rings, -(1 << bit), axis=1), rings)
+    return (1 - rest) * rings + rest * jnp.roll(rings, -1, axis=1)

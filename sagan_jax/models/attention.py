@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
             weights_BLM = attention_weights(query_BLK, key_BMK)
             weights_BLM = weights_BLM.reshape(batch, self.heads, *weights_BLM.shape[1:]).mean(axis=1)
             self.sow(COLLECTION, "weights", weights_BLM, reduce_fn=lambda _, new: new, init_fn=lambda: None)
-        attended_BLV = attend(query_BLK, key_BMK, value_BMV)
+        attended_BLV = attend(query_BLK, key_BMK, value_BMV, self.heads)
 
         o = attended_BLV.reshape(batch, self.heads, height * width, half // self.heads).swapaxes(1, 2)
         o = self._conv("output", channels)(o.reshape(batch, height, width, half))
@@ -102,14 +102,15 @@ def attend(
     query_BLK: Float[Array, "batch queries key_channels"],
     key_BMK: Float[Array, "batch keys key_channels"],
     value_BMV: Float[Array, "batch keys value_channels"],
+    heads: int = 1,
 ) -> Float[Array, "batch queries value_channels"]:
-    """Returns the values weighted by `attention_weights`, [B, L, V] in their dtype.
+    """Returns the values weighted by `attention_weights`, [B, L, V] in their dtype; B are the heads of all images.
 
     With more than `MOST_WEIGHTS` weights per image, one block of queries after the other; the weights of a block are
     computed again for its gradients, so that those of one block are the most that is ever held.
     """
     batch, queries, narrow = query_BLK.shape
-    most = max(1, MOST_WEIGHTS // key_BMK.shape[1])
+    most = max(1, MOST_WEIGHTS // (heads * key_BMK.shape[1]))
     if queries <= most:
         return _attend(query_BLK, key_BMK, value_BMV)
     size = max(size for size in range(1, most + 1) if queries % size == 0)

@@ -21,12 +21,12 @@ class AdversarialLoss(NamedTuple):
       discriminator: (real_logits [B], fake_logits [B]) -> [].
       generator: (fake_logits [B], real_logits) -> []. `real_logits()` returns the logits [B] of the real images of the
         last discriminator update, for relativistic losses; they are computed only where it is called.
-      boundary: logit above which an image counts as classified as real.
+      boundary: logit above which an image counts as classified as real; None where only differences of logits count.
     """
 
     discriminator: Callable[[Logits, Logits], Scalar]
     generator: Callable[[Logits, LazyLogits], Scalar]
-    boundary: float = 0.0
+    boundary: float | None = 0.0
 
 
 def hinge_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
@@ -95,12 +95,10 @@ def least_squares_generator(fake_logits: Logits, real_logits: LazyLogits) -> Sca
 LOSSES = {
     "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
     "non_saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
-    "wasserstein": AdversarialLoss(wasserstein_discriminator, hinge_generator),
-    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator),
+    "wasserstein": AdversarialLoss(wasserstein_discriminator, hinge_generator, boundary=None),
+    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator, boundary=None),
     "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator, boundary=0.5),
 }
-# Of those that only compare images: no logit says by itself whether an image counts as real.
-WITHOUT_BOUNDARY = ("wasserstein", "relativistic")
 
 
 def adversarial_loss(name: str) -> AdversarialLoss:

@@ -4,7 +4,7 @@ import flax.traverse_util
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from sagan_jax.models.spectral_norm import as_matrix, exact_matmul
+from sagan_jax.models.spectral_norm import as_matrix
 from sagan_jax.objectives.losses import Scalar
 from sagan_jax.objectives.penalty import PenaltyInputs
 
@@ -12,7 +12,8 @@ from sagan_jax.objectives.penalty import PenaltyInputs
 def orthogonality(inputs: PenaltyInputs) -> Scalar:
     """Computes the sum over kernels W [N, C] of |W^T W without its diagonal|^2, so of products of different filters.
 
-    Embeddings of classes are left out. To be added to G's loss; 1e-4 in the paper.
+    The embedding of classes is left out. To be added to G's loss; 1e-4 in the paper. Products are in the default
+    precision of the device, and computed for each piece of an accumulated batch.
 
     Reference: Brock et al. 2018 (arXiv:1809.11096), equation 3.
     """
@@ -27,4 +28,4 @@ def _products_of_different_columns(matrix: Float[Array, "rows columns"]) -> Scal
     # W W^T has as large a norm as W^T W, of which G's first layer has hundreds of millions of entries.
     tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     squared_lengths = jnp.sum(jnp.square(matrix), axis=0)
-    return jnp.sum(jnp.square(exact_matmul(tall.T, tall))) - jnp.sum(jnp.square(squared_lengths))
+    return jnp.sum(jnp.square(tall.T @ tall)) - jnp.sum(jnp.square(squared_lengths))

@@ -19,6 +19,7 @@ from sagan_jax.objectives.orthogonality import orthogonality
 from sagan_jax.objectives.penalty import Penalty, PenaltyInputs, PenaltyTerm
 
 FIELD = "train.penalties"
+MOST_EVERY = 100_000_000  # updates, of which no run has more
 FORM = 'write NAME:WEIGHT, with commas between several, and ",every=16" after one that not every update computes'
 
 
@@ -52,8 +53,9 @@ def build_penalties(policy: str) -> tuple[Penalty, ...]:
     name = ""
     for part in filter(None, (part.strip() for part in policy.split(","))):
         if part.startswith("every="):
-            if not name:
-                raise InputError("begins with an option", field=FIELD, value=policy, remedy=FORM)
+            if not name or name in every:
+                where = "begins with an option" if not name else f"has every= twice after {name}"
+                raise InputError(where, field=FIELD, value=policy, remedy=FORM)
             every[name] = int(_number(part.removeprefix("every="), policy, whole=True))
             continue
         name, _, weight = part.partition(":")
@@ -80,9 +82,9 @@ def _number(text: str, policy: str, *, whole: bool = False) -> float:
         number = float(int(text) if whole else text)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
-        what = "whole number" if whole else "number"
-        raise InputError(f"has {text!r} where a positive {what} belongs", field=FIELD, value=policy, remedy=FORM)
+    if not 0 < number < (MOST_EVERY if whole else float("inf")):
+        what = f"positive whole number below {MOST_EVERY:,}" if whole else "positive number"
+        raise InputError(f"has {text!r} where a {what} belongs", field=FIELD, value=policy, remedy=FORM)
     return number
 
 

@@ -43,7 +43,7 @@ PANELS = {
     "attention gammas": Panel(r"[dg]_gamma_.*", marks=((0, "off"),)),
     ENTROPY: Panel(r"[dg]_entropy_.*", begin=0),
     "mean distance of attention, pixels": Panel(r"[dg]_distance_.*", begin=0),
-    "gradient norms": Panel(r"[dg]_gradient_norm", logarithmic=True),
+    "gradient norms, and G's beside D's": Panel(r"[dg]_gradient_norm|gradient_ratio", logarithmic=True),
     "learning rates": Panel(r"[dg]_learning_rate", logarithmic=True),
     "largest singular values": Panel(r"[dg]_sigma_max", logarithmic=True, marks=((1, ""),)),
     "images per second": Panel(r"images_per_s", begin=0),

@@ -65,6 +65,13 @@ class SavedCheckpoints:
         """Reads a whole checkpoint and returns what is damaged in it, or None."""
         return verify(self.folder / str(step))
 
+    def has_arrays(self, step: int, *path: str) -> bool:
+        """Returns whether a part of the state saved at a step, by the names on the way to it, has arrays."""
+        part = self._manager.item_metadata(step).tree
+        for name in path:
+            part = part.get(name, {})
+        return bool(jax.tree.leaves(part))
+
     def restore(self, step: int, like: Tree, *, partial: bool = False) -> Tree:
         """Returns the state saved at a step, as arrays with the shapes, dtypes and shardings of `like`.
 

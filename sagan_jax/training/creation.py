@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from sagan_jax.models.latent_prior import LatentPrior
 from sagan_jax.objectives.penalty import RunningStatistic
 from sagan_jax.runtime.programs import kept
-from sagan_jax.runtime.sharding import put_global, state_shardings
+from sagan_jax.runtime.sharding import host_device, put_global, state_shardings
 from sagan_jax.training.networks import Networks
 from sagan_jax.training.optimizers import Optimizers
 from sagan_jax.training.state import TrainState, create_state
@@ -55,8 +55,5 @@ def _compiled_creation(
 
 
 def _host(mesh: Mesh) -> jax.Device:
-    """Returns the CPU, or where JAX is not to use it (JAX_PLATFORMS=cuda) a device of the mesh."""
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        return mesh.local_devices[0]
+    """Returns the CPU, or where JAX is not to use it a device of the mesh."""
+    return host_device() or mesh.local_devices[0]

@@ -47,13 +47,11 @@ def discriminator_update(
         # One call on both halves, interleaved, so that a batch sharded over devices stays where it is.
         logits, updated = discriminate(interleave(real_images, fakes.images), interleave(real_labels, fakes.labels))
         real_logits, fake_logits = logits[0::2], logits[1::2]
-        real_accuracy = jnp.mean(real_logits > loss.boundary)
         metrics = {
             "d_loss": loss.discriminator(real_logits, fake_logits),
             "real_logits": jnp.mean(real_logits),
             "fake_logits": jnp.mean(fake_logits),
-            "d_real_accuracy": real_accuracy,
-            "d_accuracy": (real_accuracy + jnp.mean(fake_logits <= loss.boundary)) / 2,
+            **accuracies(loss.boundary, real_logits, fake_logits),
         }
         seen = PenaltyInputs(
             real_images=real_images,
@@ -74,6 +72,14 @@ def discriminator_update(
 
     batch = seen_images(step_config, running, real, fakes, key)
     return update_network(step_config, "d", network, step_config.optimizers.discriminator, loss_of, batch)
+
+
+def accuracies(boundary: float | None, real_logits: jax.Array, fake_logits: jax.Array) -> Metrics:
+    """Computes which fraction of real images, and of all, D takes for what they are; empty without a boundary."""
+    if boundary is None:
+        return {}
+    of_real, of_fakes = jnp.mean(real_logits > boundary), jnp.mean(fake_logits <= boundary)
+    return {"d_real_accuracy": of_real, "d_accuracy": (of_real + of_fakes) / 2}
 
 
 def seen_images(

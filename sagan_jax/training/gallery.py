@@ -83,7 +83,7 @@ class Gallery:
             count = len(self._row_names) * self._columns
             images = look.load(np.linspace(0, len(look.labels) - 1, count).round().astype(int))
             images = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
-        self._real_spread = spread_in_rows(images)
+        self._real_spread = self._spread(images)
         return self._writer.write_image(0, REAL, sample_sheet(images, self._row_names, f"real: {self._source.name}"))
 
     def freeze(self, state: TrainState) -> Tree:
@@ -97,23 +97,29 @@ class Gallery:
     def draw(self, step: int, state: TrainState, variables: Tree) -> tuple[epath.Path, epath.Path]:
         """Writes the sample sheet and the attention picture of a state and its frozen variables; returns their files.
 
-        Every `log.pictures_every_steps`, metrics come with them: `sample_spread`, how much the images of a row differ
-        beside how much real ones do, and of each attention layer `g_entropy_32` in nats and `g_distance_32` in pixels
-        of the image, and those of the discriminator on the same images. Writers that take histograms get D's logits of
-        the samples and of the real images that `Signals` looks at.
+        Every `log.pictures_every_steps`, metrics come with them: `sample_spread`, how much the images of a class differ
+        beside how much its real ones do, and of each attention layer `g_entropy_32` in nats and `g_distance_32` in
+        pixels of the image, and those of the discriminator on the same images. Writers that take histograms get D's
+        logits of the samples and of the real images that `Signals` looks at.
         """
         images = self._sampler.images(variables, self._latents, self._labels)
         samples = self._draw_samples(step, images)
         attention, numbers = self._draw_attention(step, state, variables)
-        if self._real_spread and self._columns > 1:
+        if self._real_spread:
             rows = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
-            numbers["sample_spread"] = spread_in_rows(rows) / self._real_spread
+            numbers["sample_spread"] = self._spread(rows) / self._real_spread
         if step % self._every_steps == 0:  # so that a run in parts has the rows of a whole one
             if numbers:
                 self._writer.write_scalars_once(step, numbers)
                 self._adviser.look(step, numbers)
+            # In every process, though only the first one writes.
             self._writer.write_histograms(step, self._signals.logits(state, images, self._labels))
         return samples, attention
+
+    def _spread(self, rows: np.ndarray) -> float:
+        """Computes how far images [R, N, H, W, 3] uint8 are from the mean image of their class, over all pixels."""
+        groups = rows if any(self._row_names) else rows.reshape(1, -1, *rows.shape[2:])
+        return float(np.sqrt(groups.astype(np.float32).var(axis=1).mean()))
 
     def _draw_samples(self, step: int, images: np.ndarray) -> epath.Path:
         grid = images.reshape(len(self._row_names), self._columns, *images.shape[1:])
@@ -141,12 +147,3 @@ class Gallery:
         inputs = put_global(self._whole, (images, labels))
         _, maps = jax.device_get(self._discriminate(self._discriminator, {"params": params}, *inputs))
         return attention_of("discriminator", maps, params)
-
-
-def spread_in_rows(rows: np.ndarray) -> float:
-    """Computes the root mean squared deviation of images from the mean image of their row.
-
-    Args:
-      rows: [R, N, H, W, 3] uint8; of classes, where there are some.
-    """
-    return float(np.sqrt(rows.astype(np.float32).var(axis=1).mean()))

@@ -6,10 +6,12 @@ Reference: Heusel et al. 2017 (arXiv:1706.08500) for the two time scales.
 import functools
 from typing import NamedTuple
 
+import jax
 import optax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from sagan_jax.errors import InputError
+from sagan_jax.runtime.sharding import host_device
 
 SCHEDULES = ("constant", "linear", "cosine")
 
@@ -79,11 +81,13 @@ def _adam_of(config: FrozenConfigDict, total_updates: int, network: str) -> opta
 
 
 def learning_rates(config: ConfigDict, step: int) -> dict[str, float]:
-    """Returns those of the last updates of a run that has completed `step` steps, by the names of the metrics."""
-    updates = {"generator": 1, "discriminator": config.train.discriminator_updates}
-    return {
-        f"{network[0]}_learning_rate": float(
-            learning_rate_schedule(config.optimizer[network], config.train.steps * each, network)(step * each - 1)
-        )
-        for network, each in updates.items()
-    }
+    """Returns those of the last updates of a run that has completed `step` steps, by the names of the metrics.
+
+    Computed on the CPU, where there is one: elsewhere they would wait for the steps that are under way.
+    """
+    rates = {}
+    with jax.default_device(host_device()):
+        for network, updates in (("generator", 1), ("discriminator", config.train.discriminator_updates)):
+            schedule = learning_rate_schedule(config.optimizer[network], config.train.steps * updates, network)
+            rates[f"{network[0]}_learning_rate"] = float(schedule(step * updates - 1))
+    return rates

@@ -13,6 +13,7 @@ from sagan_jax.objectives.losses import AdversarialLoss
 from sagan_jax.objectives.penalties import build_penalties
 from sagan_jax.objectives.penalty import Penalty
 from sagan_jax.runtime.writer import MetricWriter, check_writers
+from sagan_jax.training.adaptive_augmentation import NAME as AUGMENTATION_PROBABILITY
 from sagan_jax.training.networks import Networks
 
 
@@ -28,6 +29,8 @@ class Parts:
 
 
 NO_PARTS = Parts()
+# That the step computes in every run; what follows the discriminator is logged beside them.
+METRICS = {"d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy", "d_real_accuracy", AUGMENTATION_PROBABILITY}
 
 
 def open_data(config: ConfigDict, parts: Parts) -> tuple[ConfigDict, ImageSource | ImageStream]:
@@ -68,6 +71,14 @@ def _check_penalties(given: tuple[Penalty, ...], named: tuple[Penalty, ...]) -> 
     statistics = {statistic for penalty in (*given, *named) for statistic in penalty.running}
     if len({statistic.name for statistic in statistics}) < len(statistics):
         raise InputError("have different running statistics of the same name", field="penalties", value=given)
+    if taken := {statistic.name for statistic in statistics} & METRICS:
+        raise InputError(
+            f"have a running statistic with the name of a metric, {min(taken)}", field="penalties", value=given
+        )
+    noise = {penalty.latent_noise for penalty in (*given, *named)} - {0.0}
+    if len(noise) > 1:
+        wrong = f"have different latent_noise, {' and '.join(map(str, sorted(noise)))}"
+        raise InputError(wrong, field="penalties", value=given, remedy="one is shared by all")
 
 
 def _check_networks(networks: Networks, config: ConfigDict) -> None:

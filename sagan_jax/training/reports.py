@@ -89,7 +89,9 @@ class Reports:
         self._adviser.look(step, values)
         speed = self._throughput.report()
         self._writer.write_scalars(step, values | speed)
-        shown = {name: values[name] for name in SHOWN} | {k: v for k, v in values.items() if "gamma" in k}
+        shown = {name: values[name] for name in SHOWN if name in values} | {
+            k: v for k, v in values.items() if "gamma" in k
+        }
         self._progress.report(step, shown, speed)
 
     def check(self, step: int) -> None:

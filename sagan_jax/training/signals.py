@@ -24,7 +24,7 @@ class Signals:
 
     Args:
       step_config: of the run.
-      split: its data; without random access, no real images are looked at.
+      split: its data; real images are looked at where some are held out.
       mesh: the devices.
       conditional: whether the networks know classes.
     """
@@ -33,21 +33,23 @@ class Signals:
         self._boundary = step_config.loss.boundary
         self._logits = compile_logits(step_config.networks.discriminator, mesh)
         self._mesh, self._conditional = mesh, conditional
-        sources = {TRAINING: split.training, HELD_OUT: split.held_out}
-        self._real = {
-            kind: self._place(*examples(source))
-            for kind, source in sources.items()
-            if isinstance(source, ImageSource) and split.held_out is not None
-        }
+        self._real = {}
+        if split.held_out is not None:
+            for kind, source in ((TRAINING, split.training), (HELD_OUT, split.held_out)):
+                assert isinstance(source, ImageSource)  # or nothing could have been held out
+                self._real[kind] = self._place(*examples(source))
 
     def accuracies(self, state: TrainState) -> dict[str, float]:
         """Returns which fraction of images the discriminator calls real.
 
         `d_real_accuracy_training` of images that it is trained on and `d_real_accuracy_held_out` of others; empty where
-        none are held out.
+        none are held out, or the loss has no boundary.
         """
+        boundary = self._boundary
+        if boundary is None:
+            return {}
         logits = {kind: self._logits_of(state, real) for kind, real in self._real.items()}
-        return {f"d_real_accuracy_{kind}": float(np.mean(found > self._boundary)) for kind, found in logits.items()}
+        return {f"d_real_accuracy_{kind}": float(np.mean(found > boundary)) for kind, found in logits.items()}
 
     def logits(self, state: TrainState, fake_images: np.ndarray, fake_labels: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the logits of real images of each kind, and of generated ones [N, H, W, 3] uint8, [N] each."""

@@ -11,7 +11,7 @@ from sagan_jax.augmentation.bgc import Probability
 from sagan_jax.augmentation.policy import Augment, augmentation
 from sagan_jax.errors import InputError
 from sagan_jax.models.latent_prior import LatentPrior
-from sagan_jax.objectives.losses import WITHOUT_BOUNDARY, AdversarialLoss, adversarial_loss
+from sagan_jax.objectives.losses import AdversarialLoss, adversarial_loss
 from sagan_jax.objectives.penalties import build_penalties
 from sagan_jax.objectives.penalty import Penalty, RunningStatistic
 from sagan_jax.training.adaptive_augmentation import NAME as AUGMENTATION_PROBABILITY
@@ -19,6 +19,8 @@ from sagan_jax.training.adaptive_augmentation import adaptive_probability
 from sagan_jax.training.networks import Networks, build_networks
 from sagan_jax.training.optimizers import Optimizers, build_optimizers
 from sagan_jax.training.parts import NO_PARTS, Parts
+
+MOST_OF_BGC = 0.8  # probability beyond which samples show the changes (Karras et al. 2020, section 2.2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +87,13 @@ def build_step_config(
       InputError: a field is impossible.
     """
     train = config.train
+    loss = parts.loss or adversarial_loss(train.loss)
     penalties = (*build_penalties(train.penalties), *parts.penalties)
-    statistics = [*_adaptive_augmentation(config), *(found for penalty in penalties for found in penalty.running)]
+    statistics = [*_adaptive_augmentation(config, loss), *(found for penalty in penalties for found in penalty.running)]
     return TrainStepConfig(
         networks=parts.networks or build_networks(config),
         optimizers=build_optimizers(config),
-        loss=parts.loss or adversarial_loss(train.loss),
+        loss=loss,
         penalties=penalties,
         running=tuple({statistic.name: statistic for statistic in statistics}.values()),
         prior=LatentPrior(config.model.latent_size, config.model.num_classes, class_frequencies),
@@ -106,16 +109,25 @@ def build_step_config(
     )
 
 
-def _adaptive_augmentation(config: ConfigDict) -> tuple[RunningStatistic, ...]:
+def _adaptive_augmentation(config: ConfigDict, loss: AdversarialLoss) -> tuple[RunningStatistic, ...]:
+    """Returns the probability of augmentation where it follows the discriminator. Raises InputError if it cannot."""
     train = config.train
-    if not train.augmentation_target:
+    target, probability = train.augmentation_target, train.augmentation_probability
+    if not target:
+        if "bgc" in train.augmentations and probability > MOST_OF_BGC:
+            wrong = "changes nearly every image, which samples would show, where train.augmentations has bgc"
+            remedy = f"set train.augmentation_target=0.6, or this to at most {MOST_OF_BGC}"
+            raise InputError(wrong, field="train.augmentation_probability", value=probability, remedy=remedy)
         return ()
-    wrong = None
+    wrong = ""
     if not train.augmentations:
         wrong, remedy = "has nothing to adapt", 'set train.augmentations, such as "bgc", or leave this at 0'
-    elif train.loss in WITHOUT_BOUNDARY:
-        wrong = f"needs to know which images D calls real, which train.loss = {train.loss!r} leaves open"
+    elif loss.boundary is None:
+        wrong = "needs to know which images D calls real, which the loss leaves open"
         remedy = "use another loss, or leave this at 0 and set train.augmentation_probability"
+    elif probability != 1:
+        wrong = f"sets the probability, and so does train.augmentation_probability = {probability}"
+        remedy = "leave one of them out"
     if wrong:
-        raise InputError(wrong, field="train.augmentation_target", value=train.augmentation_target, remedy=remedy)
-    return (adaptive_probability(train.augmentation_target, train.augmentation_images, train.batch_size),)
+        raise InputError(wrong, field="train.augmentation_target", value=target, remedy=remedy)
+    return (adaptive_probability(target, train.augmentation_images, train.batch_size),)

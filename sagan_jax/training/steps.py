@@ -35,6 +35,7 @@ def train(run: Run, state: TrainState, request: StopRequest, watchdog: Watchdog)
         raise stopped()
     if 0 < step < config.train.steps:
         show(run, step, state, only_missing=True)
+    run.signals.accuracies(state)  # compiles what measures them, before the clock runs
     take_steps = CompiledSteps(compile_steps(run.step_config, mesh, config.data.resolution))
     rollbacks = Rollbacks(run.folder, run.checkpoints.newest_step())
     while True:

@@ -58,7 +58,7 @@ def open_trained(
     config, data = _settings(folder)
     step_config = build_step_config(config, data.class_frequencies, Parts(networks=networks))
     card = _card(folder, config, data, build_networks(config))
-    step, weights = _restored(folder, checkpoint, step_config, mesh)
+    step, weights = _restored(folder, checkpoint, step_config, mesh, own_networks=networks is not None)
     card = dataclasses.replace(card, step=step, evaluations=_evaluations(folder, step))
     sampler = Sampler(step_config.networks.generator, step_config.prior, mesh, **config.sampling, call_size=call_size)
     variables = sampler.freeze(weights["ema_params"], config.seed)
@@ -101,7 +101,9 @@ def _evaluations(folder: epath.Path, step: int) -> tuple[dict[str, Any], ...]:
     return tuple(read_document(file, dict[str, Any], "delete it and evaluate again") for file in files)
 
 
-def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig, mesh: Mesh) -> tuple[int, Tree]:
+def _restored(
+    folder: epath.Path, checkpoint: str, step_config: TrainStepConfig, mesh: Mesh, *, own_networks: bool
+) -> tuple[int, Tree]:
     """Returns the step of a checkpoint, and the `_weights` in it."""
     place = folder / (BEST if checkpoint == BEST else CHECKPOINTS)
     if not place.is_dir():
@@ -112,6 +114,11 @@ def _restored(folder: epath.Path, checkpoint: str, step_config: TrainStepConfig,
         damage = checkpoints.verify(step)
         if damage:
             raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another checkpoint.")
+        if checkpoints.has_arrays(step, "generator", "spectral_stats", "conditioning") and not own_networks:
+            raise InputError(
+                f"checkpoint {step} of {folder} has a class embedding with spectral norm, as of sagan_jax 0.1.0: open it"
+                " with that version, or pass the modules that it was trained with as networks=."
+            )
         state = abstract_state(step_config, mesh)
         like = _weights(flax.serialization.to_state_dict(state))
         return step, checkpoints.restore(step, like, partial=True)

@@ -74,6 +74,10 @@ def _check_divisibility(config: ConfigDict, devices: int) -> None:
         wrong = f"is not divisible by {devices} devices times {pieces} accumulation steps = {unit}"
         remedy = f"use a multiple of it, such as {near}"
         raise InputError(wrong, field="train.batch_size", value=batch, remedy=remedy)
+    if config.train.top_k * (batch // pieces) < 1:
+        wrong = f"leaves less than one of the {batch // pieces} images of a piece"
+        remedy = "use a larger one, or fewer train.accumulation_steps"
+        raise InputError(wrong, field="train.top_k", value=config.train.top_k, remedy=remedy)
     if config.sampling.batch_size % devices:
         wrong, remedy = f"is not divisible by the {devices} devices", f"use a multiple of {devices}"
         raise InputError(wrong, field="sampling.batch_size", value=config.sampling.batch_size, remedy=remedy)

@@ -13,7 +13,8 @@ from tiny import tiny_config
 
 import sagan_jax
 from sagan_jax.errors import InputError
-from sagan_jax.models.layers import Conv, Dense, LayerConfig
+from sagan_jax.models.conditioning import SharedEmbedding
+from sagan_jax.models.layers import Conv, Dense, Embedding, LayerConfig
 from sagan_jax.objectives.losses import LOSSES
 from sagan_jax.portable.folder import save_model
 
@@ -195,10 +196,28 @@ def test_a_penalty_with_the_name_of_a_configured_one_is_refused(tmp_path):
         sagan_jax.train_and_evaluate(config, tmp_path / "run", penalties=[sagan_jax.Penalty("r1", discriminator=r1)])
 
 
-def test_statistics_of_the_same_name_must_be_the_same(tmp_path):
-    first, second = (sagan_jax.RunningStatistic("mean", 0.0, lambda value, metrics: value) for _ in range(2))
-    penalties = [sagan_jax.Penalty("a", running=(first,)), sagan_jax.Penalty("b", running=(second,))]
-    with pytest.raises(InputError, match="penalties = .* different running statistics of the same name"):
+def statistic(name):
+    return sagan_jax.RunningStatistic(name, 0.0, lambda value, metrics: value)
+
+
+TOGETHER = {
+    "same name": (("a", {"running": (statistic("mean"),)}), ("b", {"running": (statistic("mean"),)})),
+    "metric": (("a", {"running": (statistic("d_loss"),)}),),
+    "adaptive": (("a", {"running": (statistic("augmentation_probability"),)}),),
+    "latents": (("a", {"latent_noise": 0.1}), ("b", {"latent_noise": 0.2})),
+}
+WORDS = {
+    "same name": "have different running statistics of the same name",
+    "metric": "have a running statistic with the name of a metric, d_loss",
+    "adaptive": "have a running statistic with the name of a metric, augmentation_probability",
+    "latents": "have different latent_noise, 0.1 and 0.2",
+}
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_penalties_that_do_not_go_together_are_refused(case, tmp_path):
+    penalties = [sagan_jax.Penalty(name, **options) for name, options in TOGETHER[case]]
+    with pytest.raises(InputError, match=f"penalties = .* {WORDS[case]}"):
         sagan_jax.train_and_evaluate(tiny_config(), tmp_path / "run", penalties=penalties)
 
 
@@ -244,6 +263,29 @@ def test_other_networks_are_a_config_away(conditioning, tmp_path):
     np.testing.assert_array_equal(again.sample([0, 5]), model.sample([0, 5]))
     queries, keys = again.attention(classes=[0])[1].maps["generator_8"].shape[1:]
     assert (queries, keys) == (64, 64 if attention == "unpooled" else 16)
+
+
+class NormalizedEmbedding(SharedEmbedding):
+    """As `SharedEmbedding` was in version 0.1.0."""
+
+    @nn.compact
+    def __call__(self, latents, labels):
+        embedding = Embedding(self.num_classes, self.features, self.config, name="embedding")(labels)
+        return latents, [embedding] * self.num_blocks
+
+
+def test_a_run_with_a_normalised_class_embedding_is_not_opened_as_one_without(tmp_path):
+    config = tiny_config()
+    config.model.generator.conditioning = "shared embedding"
+    config.train.steps = 1
+    pair = sagan_jax.Networks(
+        sagan_jax.build_generator(16, **SIZE, conditioning=NormalizedEmbedding),
+        sagan_jax.build_discriminator(16, **SIZE),
+    )
+    sagan_jax.train_and_evaluate(config, tmp_path, networks=pair)
+    assert sagan_jax.load(tmp_path, networks=pair).sample([1]).shape == (1, 16, 16, 3)
+    with pytest.raises(InputError, match="has a class embedding with spectral norm, as of sagan_jax 0.1.0"):
+        sagan_jax.load(tmp_path)
 
 
 def test_every_public_name_is_there():

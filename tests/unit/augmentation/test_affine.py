@@ -55,6 +55,19 @@ def test_of_an_image_that_is_a_plane_it_is_the_plane_mapped(angle):
     np.testing.assert_allclose(found[..., 2], 1, atol=1e-6)
 
 
+def test_turns_show_what_is_within_the_image_to_its_very_edges():
+    """Also where a pass shrinks: nothing that lies within is mirrored. A smooth image: weights are wider there."""
+    smooth = np.cos(X / 9)[..., None] * np.sin((Y + 2) / 9)[..., None] * np.ones(3)
+    for angle in (0.7, np.pi / 4, 2.5):
+        (a, b), (c, d) = matrix = turned(angle)
+        x, y = a * X + b * Y, c * X + d * Y
+        expected = np.cos(x / 9) * np.sin((y + 2) / 9)
+        within = np.maximum(abs(x), abs(y)) < ALONG[-1]
+        assert within[0].any()
+        found = mapped(matrix, image=jnp.asarray(smooth, jnp.float32))[..., 0]
+        np.testing.assert_allclose(found[within], expected[within], atol=0.05)
+
+
 def test_places_that_lie_apart_take_the_mean_over_what_is_between():
     """Every other pixel alike: at half the size all is grey."""
     stripes = jnp.tile(jnp.array([1.0, -1.0]), SIDE // 2)[None, :, None] * jnp.ones((SIDE, 1, 3))

@@ -129,8 +129,10 @@ WRONG = {
     "r1": "has '' where a positive number belongs",
     "r1:-1": "has '-1' where a positive number belongs",
     "r1:nan": "has 'nan' where a positive number belongs",
-    "r1:1,every=0": "has '0' where a positive whole number belongs",
-    "r1:1,every=1.5": "has '1.5' where a positive whole number belongs",
+    "r1:1,every=0": "has '0' where a positive whole number below 100,000,000 belongs",
+    "r1:1,every=1.5": "has '1.5' where a positive whole number below",
+    "r1:1,every=10000000000": "has '10000000000' where a positive whole number below",
+    "r1:1,every=4,every=8": "has every= twice after r1",
     "every=4": "begins with an option",
 }
 

@@ -25,6 +25,11 @@ WRONG = {
     "data.class_sampling='even'": "data.class_sampling = 'even' is unknown: choose from uniform, empirical",
     "data.resident_gib=-1.0": "data.resident_gib = -1.0 is out of range",
     "data.resolution=48": "data.resolution = 48 is impossible",
+    "model.attention='four'": "model.attention = 'four' is unknown: choose one of pooled, unpooled, multi-head",
+    "model.blocks='deep'": "model.blocks = 'deep' is unknown: choose one of residual, bottleneck",
+    "train.augmentation_target=0.6": "train.augmentation_target = 0.6 has nothing to adapt: set train.augmentations",
+    "train.augmentations='bgc'": "train.augmentation_probability = 1.0 changes nearly every image, .* to at most 0.8",
+    "train.top_k=0.01": "train.top_k = 0.01 leaves less than one of the 16 images of a piece",
 }
 
 
@@ -33,6 +38,21 @@ def changed(change):
     field, _, value = change.partition("=")
     config.update_from_flattened_dict({field: eval(value)})
     return config
+
+
+def adaptive(**fields):
+    config = tiny_config()
+    config.train.update(augmentations="bgc", augmentation_target=0.6, **fields)
+    return config
+
+
+def test_adaptive_augmentation_needs_a_loss_that_calls_images_real_and_no_other_probability():
+    assert validate_config(adaptive()) is None
+    for loss in ("relativistic", "wasserstein"):
+        with pytest.raises(InputError, match="train.augmentation_target = 0.6 needs to know which images D calls real"):
+            validate_config(adaptive(loss=loss))
+    with pytest.raises(InputError, match="so does train.augmentation_probability = 0.5: leave one of them out"):
+        validate_config(adaptive(augmentation_probability=0.5))
 
 
 def test_tiny_config_is_valid():
