@@ -116,8 +116,8 @@ def _restored(
             raise InputError(f"checkpoint {step} of {folder} is damaged ({damage}): choose another checkpoint.")
         if checkpoints.has_arrays(step, "generator", "spectral_stats", "conditioning") and not own_networks:
             raise InputError(
-                f"checkpoint {step} of {folder} has a class embedding with spectral norm, as of sagan_jax 0.1.0: open it"
-                " with that version, or pass the modules that it was trained with as networks=."
+                f"checkpoint {step} of {folder} has a class embedding with spectral norm, as of sagan_jax 0.1.0: open"
+                " it with that version, or pass the modules that it was trained with as networks=."
             )
         state = abstract_state(step_config, mesh)
         like = _weights(flax.serialization.to_state_dict(state))
