@@ -18,7 +18,7 @@ def test_configs_have_names_and_paths():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digts", "config = 'digts' is unknown: choose from cifar10, .*digits, .* or give the path of a .py file."),
+        ("digts", "config = 'digts' is unknown: choose from biggan128, .*digits, .* or give the path of a .py file."),
         (
             "configs/nothing.py",
             "nothing.py' cannot be read .No such file or directory.: choose from .*configs/digits.py",

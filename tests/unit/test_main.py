@@ -12,7 +12,7 @@ def test_a_misspelt_config_flag_is_named(quiet, capsys):
     assert main.main(["--confg=digits"]) == BAD_INPUT
     assert "confg" in capsys.readouterr().err
     assert main.main([]) == BAD_INPUT
-    assert capsys.readouterr().err.startswith("error: --config is missing: choose from cifar10, ")
+    assert capsys.readouterr().err.startswith("error: --config is missing: choose from biggan128, ")
 
 
 @pytest.mark.parametrize("workdir", [None, "elsewhere"])
