@@ -34,14 +34,14 @@ def gradients(trainer):
     return jax.device_get((state.generator.opt_state[0].mu, state.discriminator.opt_state[0].mu)), metrics
 
 
-def assert_same_gradients(found, expected):
-    """Equal to 1e-5 of each parameter's largest gradient.
+def assert_same_gradients(found, expected, tolerance=1e-5):
+    """Equal to 1e-5, or another tolerance, of each parameter's largest gradient.
 
     Biases that batch norm cancels have none but rounding errors, which the floor of 1e-6 lets pass.
     """
 
     def check(a, b):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max() + 1e-6)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max() + 1e-6)
 
     jax.tree.map(check, found, expected)
 
@@ -153,7 +153,7 @@ def everything():
 def test_with_everything_the_discriminator_learns_the_same_on_several_devices_in_pieces(everything):
     (_, expected), expected_metrics = gradients(everything)
     (_, found), metrics = gradients(with_everything(devices=8, pieces=2))
-    assert_same_gradients(found, expected)
+    assert_same_gradients(found, expected, tolerance=2e-4)  # those of squared gradients and differences round more
     assert {"d_r1", "d_lecam", "d_zcr_d", "g_zcr_g", "g_orthogonality", *RUNNING} <= metrics.keys()
     for name in metrics:
         if name.startswith("d_") or name in ("g_orthogonality", *RUNNING):  # a piece of G's has moments of its own
