@@ -153,7 +153,9 @@ def everything():
 def test_with_everything_the_discriminator_learns_the_same_on_several_devices_in_pieces(everything):
     (_, expected), expected_metrics = gradients(everything)
     (_, found), metrics = gradients(with_everything(devices=8, pieces=2))
-    assert_same_gradients(found, expected, tolerance=2e-4)  # those of squared gradients and differences round more
+    # On several devices images are rounded otherwise where they are augmented, which moves maxima of the attention's
+    # pooling: 2e-4 there, and 4e-6 in pieces on one device.
+    assert_same_gradients(found, expected, tolerance=1e-3)
     assert {"d_r1", "d_lecam", "d_zcr_d", "g_zcr_g", "g_orthogonality", *RUNNING} <= metrics.keys()
     for name in metrics:
         if name.startswith("d_") or name in ("g_orthogonality", *RUNNING):  # a piece of G's has moments of its own
