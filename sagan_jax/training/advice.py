@@ -46,7 +46,7 @@ SAMPLES_ALIKE = Advice(
     ("sample_spread",),
     lambda values: values["sample_spread"] < 0.3,
     "samples of a class differ {sample_spread:.0%} as much as its real images: G makes one image again and again; try"
-    " lower learning rates, a larger batch or train.penalties=lecam:0.3",
+    " lower learning rates or a larger batch",
 )
 AUGMENTATION_AT_ITS_END = Advice(
     ("augmentation_probability",),
