@@ -11,7 +11,7 @@ from etils import epath
 
 from sagan_jax.errors import InputError
 from sagan_jax.runtime.file_writers import JsonlWriter, PngWriter, open_tensorboard
-from sagan_jax.runtime.processes import is_host0
+from sagan_jax.runtime.processes import broadcast_from_host0, is_host0
 from sagan_jax.runtime.storage import describe_error
 from sagan_jax.runtime.timing import warn
 from sagan_jax.runtime.workdir import METRICS_FILE, image_file
@@ -69,6 +69,10 @@ class RunWriter:
         """Writes an image [H, W, 3] uint8; returns its PNG file, which the first process writes."""
         self._call("write_images", step, {kind: image[None]})
         return image_file(self.workdir, kind, step)
+
+    def takes_histograms(self) -> bool:
+        """Returns whether a writer takes them, of the first process, in every process; all of them must ask."""
+        return bool(broadcast_from_host0(any(hasattr(one, "write_histograms") for one in self._writers.values())))
 
     def write_histograms(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes distributions of numbers by name."""

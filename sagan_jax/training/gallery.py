@@ -70,6 +70,7 @@ class Gallery:
         self._whole = replicated(sampler.mesh)
         self._normalize = compile_normalization(discriminator, sampler.mesh)
         self._discriminate = compile_discrimination(sampler.mesh)
+        self._takes_histograms = writer.takes_histograms()
         self._real_spread = 0.0  # until the sheet of real images is drawn
 
     def draw_real(self) -> epath.Path | None:
@@ -112,8 +113,8 @@ class Gallery:
             if numbers:
                 self._writer.write_scalars_once(step, numbers)
                 self._adviser.look(step, numbers)
-            # In every process, though only the first one writes.
-            self._writer.write_histograms(step, self._signals.logits(state, images, self._labels))
+            if self._takes_histograms:
+                self._writer.write_histograms(step, self._signals.logits(state, images, self._labels))
         return samples, attention
 
     def _spread(self, rows: np.ndarray) -> float:

@@ -30,7 +30,11 @@ class Parts:
 
 NO_PARTS = Parts()
 # That the step computes in every run; what follows the discriminator is logged beside them.
-METRICS = {"d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy", "d_real_accuracy", AUGMENTATION_PROBABILITY}
+METRICS = {
+    *("d_loss", "g_loss", "real_logits", "fake_logits", "d_accuracy", "d_real_accuracy", AUGMENTATION_PROBABILITY),
+    *("d_gradient_norm", "g_gradient_norm", "gradient_ratio", "d_sigma_max", "g_sigma_max"),
+    *("d_learning_rate", "g_learning_rate", "steps_per_s", "images_per_s", "data_wait"),
+}
 
 
 def open_data(config: ConfigDict, parts: Parts) -> tuple[ConfigDict, ImageSource | ImageStream]:
@@ -71,7 +75,8 @@ def _check_penalties(given: tuple[Penalty, ...], named: tuple[Penalty, ...]) -> 
     statistics = {statistic for penalty in (*given, *named) for statistic in penalty.running}
     if len({statistic.name for statistic in statistics}) < len(statistics):
         raise InputError("have different running statistics of the same name", field="penalties", value=given)
-    if taken := {statistic.name for statistic in statistics} & METRICS:
+    metrics = METRICS | {f"{network}_{name}" for network in "dg" for name in names}
+    if taken := {statistic.name for statistic in statistics} & metrics:
         raise InputError(
             f"have a running statistic with the name of a metric, {min(taken)}", field="penalties", value=given
         )
